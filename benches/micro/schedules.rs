@@ -23,8 +23,8 @@ use tokio::sync::watch;
 use wasm_fn_benches::times::{millis, now, quantile};
 use wasm_fn_core::{FunctionName, StageName, VersionNo};
 use wasm_fn_delivery::{
-    ActiveTrigger, Deliver, DeployEvents, DeployFuture, DeployOutcome, DeployingEvent, Destination, Duty,
-    Ended, EventOperations as _, Events, EventsOptions, Pauses, Pausing, Triggers, WallClock,
+    ActiveTrigger, Deliver, DeployEvents, DeployFuture, DeployOutcome, DeployingEvent, Destination, Ended,
+    EventOperations as _, Events, EventsOptions, Pauses, Pausing, Triggers, WallClock,
 };
 use wasm_fn_events::{
     CATCH_UP_DEFAULT, EventPath, Interval, Overlap, Redeliver, RetryPolicy, Schedule, ScheduleOptions,
@@ -172,11 +172,11 @@ fn main() -> ExitCode {
         let limits = InboxLimits { triggers_max: u64::from(args.schedules), ..InboxLimits::STANDARD };
         let inbox = EmbeddedInbox::open(folder.path(), limits).expect("the folder is ours");
         let (sender, receiver) = watch::channel(Arc::new(triggers(args.schedules, YEAR, false)));
-        let options = EventsOptions { in_flight_max: args.in_flight, duty: Duty::always() };
+        let options = EventsOptions { in_flight_max: args.in_flight };
         let (clock, deployments) = (WallClock::wall(wall), Arc::new(NoDeployments));
         let events = Events::new(inbox, clock, options, receiver, Box::new(NoPause), deployments);
         let functions = Arc::new(Answering::default());
-        let runner = events.start(Arc::clone(&functions)).await.expect("the inbox can be read");
+        let runner = events.start(Arc::clone(&functions));
         let watched = Duration::from_secs(args.seconds);
 
         // The first look at all of them is no part of the rest.

@@ -1,6 +1,6 @@
 //! Clusters: several real nodes on a real broker, with one state, one split and one rollout.
 
-mod keeping;
+mod eventing;
 mod surviving;
 mod viewing;
 

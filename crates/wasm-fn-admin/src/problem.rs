@@ -555,7 +555,7 @@ impl From<EventsError> for ApiError {
                     .help("wait until events are delivered; redrive or discard dead letters")
             }
             EventsError::Inbox(InboxError::TooLarge { .. }) => Self::too_large(error),
-            EventsError::Inbox(InboxError::Store(StoreError::Released(_))) => Self::not_ready(error),
+            EventsError::Inbox(InboxError::Store(error)) => error.into(),
             EventsError::Malformed(_) | EventsError::Inbox(_) => Self::internal(error),
         }
     }

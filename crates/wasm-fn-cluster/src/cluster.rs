@@ -2,19 +2,24 @@
 
 mod options;
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{sync::watch, time::timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use wasm_fn_core::Revision;
 use wasm_fn_queue::BrokerError;
-use wasm_fn_store::{EmbeddedStore, Store, StoreError};
+use wasm_fn_store::{EmbeddedInbox, EmbeddedStore, InboxLimits, StoreError};
 
 pub use self::options::{ClusterOptions, LEASE_DEFAULT, LEASE_MAX, LEASE_MIN};
 use crate::{
     Chain, ClusterError, ClusterRecord, ComponentError, Components, Contact, Leases, Messages, Questions,
     ReplicatedStore, StreamHealth,
     components::Bucket,
+    events::{SharedInbox, SharedInboxOptions},
     health,
     leases::{Keeper, Place},
     link::{Connector, Link, LinkOptions, Nats},
@@ -180,19 +185,8 @@ impl Cluster {
         &self.inner.components
     }
 
-    /// What functions keep, for a node: it uses them only while it is in touch.
-    pub fn buckets(&self) -> ClusterBuckets {
-        let Inner { link, names, contact, .. } = &*self.inner;
-        ClusterBuckets::new(link.clone(), names, Some(contact.clone()))
-    }
-
-    /// What functions keep, for who has no [store](Self::store), so that nothing tells whether it is in
-    /// touch.
-    pub fn buckets_without_state(&self) -> ClusterBuckets {
-        ClusterBuckets::new(self.inner.link.clone(), &self.inner.names, None)
-    }
-
-    /// The store whose commits are the cluster's, with `replica` as this node's copy of it. A node has one.
+    /// The store whose commits are the cluster's, with `replica` as this node's copy of it. It
+    /// takes its part of the events if it `takes` any. A node has one.
     ///
     /// # Errors
     /// The replica cannot be read.
@@ -208,6 +202,31 @@ impl Cluster {
             link: link.clone(),
             contact: contact.clone(),
             messages: messages.clone(),
+            names: names.clone(),
+            lease: options.lease,
+            stop: stop.child_token(),
+        })
+        .await
+    }
+
+    /// The inbox that all nodes have in common, with `replica` as this node's copy of it. The node takes its
+    /// part of the events if it `takes` any. A node has one inbox.
+    ///
+    /// # Errors
+    /// The replica cannot be read.
+    pub async fn inbox(&self, replica: InboxReplica, takes: bool) -> Result<SharedInbox, StoreError> {
+        let InboxReplica { inbox: replica, folder, limits } = replica;
+        let Inner { link, contact, leases, components, names, options, instance, stop, .. } = &*self.inner;
+        SharedInbox::start(SharedInboxOptions {
+            replica,
+            folder,
+            limits,
+            takes,
+            process: instance.clone(),
+            link: link.clone(),
+            contact: contact.clone(),
+            leases: leases.clone(),
+            components: components.clone(),
             names: names.clone(),
             lease: options.lease,
             stop: stop.child_token(),
@@ -235,7 +254,7 @@ impl Cluster {
         Ok(base.revision())
     }
 
-    /// Begins to leave for good: others decide in its place, and do not wait for it. Its triggers go to others as
+    /// Begins to leave for good: others decide in its place, and do not wait for it. They get its triggers as
     /// soon as they have nothing in flight here.
     pub fn retire(&self) {
         self.inner.messages.set_quiet(true);
@@ -257,6 +276,17 @@ impl Cluster {
         self.inner.messages.set_quiet(false);
         self.inner.leases.set_member(true, LEAVE_WAIT).await;
     }
+}
+
+/// A node's copy of the inbox that all nodes have in common.
+#[derive(Clone)]
+pub struct InboxReplica {
+    /// The copy.
+    pub inbox: EmbeddedInbox,
+    /// The folder that it is in.
+    pub folder: PathBuf,
+    /// The limits that it was opened with: the same on every node.
+    pub limits: InboxLimits,
 }
 
 /// Why a node did not get what its cluster began with.

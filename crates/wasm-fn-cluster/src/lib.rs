@@ -1,5 +1,5 @@
 //! What the nodes of a cluster share through a broker of NATS JetStream: one log of changes, leases,
-//! messages, components, and what functions keep in buckets.
+//! messages, components, and one inbox of events.
 //!
 //! Every node keeps a replica of the state on its own disk and serves from it, whether the broker is there or
 //! not. The log decides which change comes next: one message is one commit, and the message's number in its
@@ -16,6 +16,7 @@ mod cluster;
 mod components;
 mod contact;
 mod error;
+mod events;
 mod health;
 mod leases;
 mod link;
@@ -27,19 +28,19 @@ mod questions;
 mod setup;
 mod store;
 
-pub use async_nats::HeaderMap;
-pub use cluster::{Cluster, ClusterOptions, LEASE_DEFAULT, LEASE_MAX, LEASE_MIN, RestoreError};
+pub use cluster::{Cluster, ClusterOptions, InboxReplica, LEASE_DEFAULT, LEASE_MAX, LEASE_MIN, RestoreError};
 pub use components::{ComponentError, Components};
 pub use contact::{Contact, ContactState};
 pub use error::ClusterError;
+pub use events::SharedInbox;
 pub use health::{ServerHealth, StreamHealth};
 pub use leases::{LEASES_MAX, Lease, Leases};
 pub use link::{AskError, BrokerFuture, BrokerMessage, Connector, ServerConnection, Subscription};
 pub use messages::{MESSAGE_BYTES_MAX, Member, Messages, NodeMessage, PRESENCE_TEXT_BYTES_MAX};
 pub use questions::{ANSWER_BYTES_MAX, QUESTION_BYTES_MAX, Question, QuestionError, Questions};
 pub use setup::{
-    Base, BaseSource, ClusterRecord, InitOptions, InitReport, Made, Monitors, SERVER_VERSION_MIN,
-    SyncSetting, Syncs, init, init_over, syncs,
+    Base, BaseSource, ClusterRecord, InboxSource, InitOptions, InitReport, Made, Monitors,
+    SERVER_VERSION_MIN, SyncSetting, Syncs, init, syncs,
 };
 pub use store::{Chain, ReplicatedStore};
 

@@ -5,13 +5,10 @@ mod connection;
 mod session;
 mod supervisor;
 
-pub use self::{
-    api::AskError,
-    connection::{BrokerFuture, BrokerMessage, Connector, ServerConnection, Subscription},
-};
 pub(crate) use self::{
-    api::{Api, EXPECTED_LAST, EXPECTED_LAST_OF_SUBJECT, MESSAGE_ID, StreamInfo, is_overtaken},
-    connection::Nats,
+    api::{
+        Api, AskError, EXPECTED_LAST, EXPECTED_LAST_OF_SUBJECT, Kept, MESSAGE_ID, StreamInfo, is_overtaken,
+    },
     session::Session,
-    supervisor::{Link, LinkOptions},
+    supervisor::{Link, LinkOptions, connect},
 };

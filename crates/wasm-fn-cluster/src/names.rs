@@ -14,12 +14,20 @@ pub(crate) struct Names {
     pub(crate) commits: Arc<str>,
     /// Where the broker says that it has a commit.
     pub(crate) committed: Arc<str>,
+    /// The stream of changes of the inbox.
+    pub(crate) events: Arc<str>,
+    /// The subject of those changes.
+    pub(crate) changes: Arc<str>,
+    /// Where the broker says that it has such a change.
+    pub(crate) changed: Arc<str>,
     /// The stream with the cluster's record and the table of leases.
     pub(crate) coordination: Arc<str>,
     /// The subject of the cluster's record.
     pub(crate) record: Arc<str>,
     /// The subject of the table of leases.
     pub(crate) leases: Arc<str>,
+    /// The subject that says which snapshot of the inbox there is.
+    pub(crate) snapshot: Arc<str>,
     /// The subject of messages between nodes.
     pub(crate) peers: Arc<str>,
     /// What the subjects of questions to one process begin with.
@@ -44,9 +52,13 @@ impl Names {
             log: Arc::from(format!("WASM_FN_{upper}")),
             commits: subject("log"),
             committed: subject("committed"),
+            events: Arc::from(format!("WASM_FN-{upper}-EVENTS")),
+            changes: subject("events"),
+            changed: subject("changed"),
             coordination: Arc::from(format!("WASM_FN-{upper}-COORDINATION")),
             record: subject("cluster"),
             leases: subject("leases"),
+            snapshot: subject("snapshot"),
             peers: subject("peers"),
             questions: subject("questions"),
             answers: subject("answers"),

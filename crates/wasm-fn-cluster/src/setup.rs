@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use wasm_fn_queue::BrokerError;
 
-use self::settings::{Spec, coordination, differing, log};
+use self::settings::{Spec, coordination, differing, events, log};
 pub use self::{
-    init::{BaseSource, InitOptions, InitReport, Made, init, init_over},
+    init::{BaseSource, InboxSource, InitOptions, InitReport, Made, init},
     record::{Base, ClusterRecord},
     syncs::{Monitors, SyncSetting, Syncs, syncs},
 };
@@ -52,7 +52,7 @@ async fn check_once(
     let record = record::read(api, names, CHECK_PATIENCE).await?.ok_or_else(missing)?;
     record.check(options)?;
     let replicas = record.replicas;
-    for spec in [log(names, replicas, None), coordination(names, replicas)] {
+    for spec in [log(names, replicas, None), coordination(names, replicas), events(names, replicas)] {
         check_stream(api, &spec).await?;
     }
     check_stream(api, &settings::components(names, replicas, None)).await?;

@@ -24,6 +24,7 @@ use wasm_fn_store::{
     Commit, EmbeddedStore, Followed, JournalRange, KnownTraps, Loaded, Record, Store, StoreError, TokenUses,
 };
 
+pub(crate) use self::commit::rfc3339;
 use self::{fault::Fault, window::Window};
 use crate::{Contact, Messages, link::Link, names::Names};
 

@@ -4,7 +4,7 @@
 
 mod asking;
 mod committing;
-mod keeping;
+mod eventing;
 mod leasing;
 mod sending;
 mod server;
@@ -72,7 +72,13 @@ fn with_credentials(options: ClusterOptions, text: &str) -> ClusterOptions {
 }
 
 fn plain(replicas: u8) -> InitOptions {
-    InitOptions { replicas, key: None, base: None, components_bytes_max: None, monitors: Monitors::default() }
+    InitOptions {
+        replicas,
+        base: None,
+        inbox: None,
+        components_bytes_max: None,
+        monitors: Monitors::default(),
+    }
 }
 
 /// Makes the cluster, as soon as the broker can.

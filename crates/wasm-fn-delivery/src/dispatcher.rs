@@ -104,23 +104,36 @@ async fn handle<I: Inbox, D: Deliver>(events: &Events<I>, deliver: &D, event: Ta
     let finish = if running.is_superseded() {
         Finish::Acknowledged { text: BROKEN_OFF.to_owned() }
     } else {
+        let is_exclusive = event.ordering_key.is_some() || events.triggers.borrow().is_exclusive(&key);
         let attempt = attempt(events, deliver, event, running.cancelled(), orders);
+        let attempt = async {
+            tokio::select! {
+                finish = attempt => finish,
+                // Somebody else may begin the same run, and two at a time are not wanted.
+                () = events.inbox.lost(receipt), if is_exclusive => {
+                    tracing::warn!(trigger = %key, "run is broken off: another node may have its trigger");
+                    events.stats.note(&key, |stats| stats.cancelled += 1);
+                    Finish::Released
+                }
+            }
+        };
         match orders.cut.run_until_cancelled(attempt).await {
             Some(finish) => finish,
             // It is in flight until the inbox is opened again.
             None => return,
         }
     };
-    let is_over = !matches!(finish, Finish::Retry { .. } | Finish::Released);
     loop {
         let now = events.clock.now().unix_ms();
         match events.inbox.finish(now, receipt, finish.clone()).await {
-            Ok(()) | Err(InboxError::NotInFlight) => break,
+            Ok(()) => break,
+            Err(InboxError::NotInFlight) => {
+                tracing::debug!(trigger = %key, "delivery has ended for somebody else");
+                break;
+            }
             Err(error @ InboxError::Full { .. }) => {
                 tracing::warn!(trigger = %key, %error, "trigger is blocked");
-                running.end(false);
-                events.finished.notify_one();
-                return;
+                break;
             }
             // The event stays in flight. To leave it there would lose it until the node starts again.
             Err(error) => {
@@ -131,7 +144,7 @@ async fn handle<I: Inbox, D: Deliver>(events: &Events<I>, deliver: &D, event: Ta
             }
         }
     }
-    running.end(is_over);
+    running.end();
     events.finished.notify_one();
 }
 
@@ -223,7 +236,7 @@ async fn deploy<I: Inbox>(
     let deploying = DeployingEvent { id, trigger, request: &request, arrived, memory: remembered };
     let DeployOutcome { end, memory: value } = events.deploys.deploy(deploying).await;
     if let Some(value) = value {
-        let mark = Mark { name: memory, value: Some(value) };
+        let mark = Mark { trigger: key.to_string(), name: memory, value: Some(value) };
         if let Err(error) = events.put(events.clock.now(), Vec::new(), vec![mark]).await {
             return of_node(error.to_string()).await;
         }

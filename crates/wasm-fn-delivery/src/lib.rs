@@ -31,7 +31,7 @@ pub use event_request::{EventRequest, MalformedRequest};
 pub use operations::{Backfilled, EventList, EventOperation, EventOperations, EventsError, ShownEvent};
 pub use pauses::{Pauses, Pausing};
 pub use queued::{MESSAGE_BYTES_MAX, QueueDeliveries, QueuedEnd, QueuedMessage};
-pub use runner::{Duty, EventRunner, Events, EventsOptions};
+pub use runner::{EventRunner, Events, EventsOptions};
 pub use stats::{CanaryRuns, DeployStats, QueueStanding, QueueStats, TriggerStats, VersionStats};
 pub use triggers::{ASYNC, ActiveTrigger, Triggers, trigger_key};
 pub use watcher::WatchStatus;

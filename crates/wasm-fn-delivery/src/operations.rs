@@ -301,11 +301,7 @@ impl<I: Inbox> EventOperations for Events<I> {
     }
 
     fn redrive<'a>(&'a self, trigger: &'a str, letters: DeadLetters) -> EventOperation<'a, u64> {
-        Box::pin(async move {
-            let count = self.inbox.redrive(self.clock.now().unix_ms(), trigger, letters).await?;
-            (0..count).for_each(|_| self.progress.add(trigger));
-            Ok(count)
-        })
+        Box::pin(async move { Ok(self.inbox.redrive(self.clock.now().unix_ms(), trigger, letters).await?) })
     }
 
     fn discard<'a>(&'a self, trigger: &'a str, letters: DeadLetters) -> EventOperation<'a, u64> {

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use tokio::sync::{Notify, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use wasm_fn_events::{Timestamp, Trigger, TriggerId, WatchSource};
-use wasm_fn_store::{Inbox, InboxError, Mark, NewEvent, Put, Receipt, TakenEvent};
+use wasm_fn_store::{Inbox, InboxError, Mark, NewEvent, Put, Receipt, TakenEvent, TriggerCounts};
 
 use self::pacer::Pacer;
 use crate::{
@@ -21,7 +21,7 @@ use crate::{
     deploy::DeployEvents,
     dispatcher,
     pauses::Pauses,
-    scheduler::{self, no_mark},
+    scheduler,
     stats::Stats,
     triggers::{Triggers, trigger_key},
     watcher::{self, WatchStatus},
@@ -35,24 +35,6 @@ const PAUSE: Duration = Duration::from_secs(10);
 pub struct EventsOptions {
     /// Deliveries in flight at a time. They share the node with requests.
     pub in_flight_max: usize,
-    /// Whether the schedules tick here.
-    pub duty: watch::Receiver<Duty>,
-}
-
-/// Whether the schedules of all triggers tick on this node. In a cluster they tick on one node at a time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Duty {
-    /// Another node has them tick, if any does.
-    Off,
-    /// They tick here, from this time on. What was due before was another node's.
-    From(Timestamp),
-}
-
-impl Duty {
-    /// The duty of a node that is alone: always.
-    pub fn always() -> watch::Receiver<Self> {
-        watch::channel(Self::From(Timestamp::from_unix_ms(0))).1
-    }
 }
 
 /// The events of a node.
@@ -111,13 +93,7 @@ impl<I: Inbox> Events<I> {
     }
 
     /// Starts to tick and to deliver, on the current tokio runtime. Only one may run at a time.
-    ///
-    /// # Errors
-    /// The inbox cannot be read.
-    pub async fn start<D: Deliver>(self: &Arc<Self>, deliver: Arc<D>) -> Result<EventRunner<I>, InboxError> {
-        for counts in self.inbox.counts().await? {
-            self.progress.resume(&counts.trigger, counts.waiting + counts.in_flight);
-        }
+    pub fn start<D: Deliver>(self: &Arc<Self>, deliver: Arc<D>) -> EventRunner<I> {
         let (orders, tasks) = (Orders::default(), TaskTracker::new());
         tasks.spawn(dispatcher::run(Arc::clone(self), deliver, orders.clone()));
         let until_stop = |task| orders.stop.clone().run_until_cancelled_owned(task);
@@ -128,11 +104,14 @@ impl<I: Inbox> Events<I> {
             let events = Arc::clone(&looking);
             async move { events.look(&id, &trigger).await }
         };
-        tasks.spawn(until_stop(watcher::run(self.clock.clone(), self.triggers.clone(), look)));
+        let (holding, holdings) = (Arc::clone(self), self.inbox.holdings());
+        let holds = move |id: &TriggerId| holding.inbox.holds(&trigger_key(id));
+        let watching = (self.triggers.clone(), holdings, holds);
+        tasks.spawn(until_stop(watcher::run(self.clock.clone(), watching, look)));
         let until_stop = |task| orders.stop.clone().run_until_cancelled_owned(task);
         tasks.spawn(until_stop(forget_gone(Arc::clone(self))));
         tasks.close();
-        Ok(EventRunner { events: Arc::clone(self), orders, tasks })
+        EventRunner { events: Arc::clone(self), orders, tasks }
     }
 
     /// The inbox.
@@ -179,7 +158,8 @@ impl<I: Inbox> Events<I> {
             return Ok(());
         }
         let event = watcher::event(id, trigger, watch, digest, now);
-        let seen = Mark { name, value: Some(Bytes::copy_from_slice(digest.as_bytes())) };
+        let value = Some(Bytes::copy_from_slice(digest.as_bytes()));
+        let seen = Mark { trigger: trigger_key(id), name, value };
         self.put(now, vec![event], vec![seen]).await.map(drop)
     }
 
@@ -197,16 +177,7 @@ impl<I: Inbox> Events<I> {
         events: Vec<NewEvent>,
         marks: Vec<Mark>,
     ) -> Result<Vec<Put>, InboxError> {
-        let keys: Vec<_> = events.iter().map(|event| event.key.trigger.clone()).collect();
-        // Counted before, since they may be delivered before this returns.
-        keys.iter().for_each(|key| self.progress.add(key));
-        let put = self.inbox.put(now.unix_ms(), events, marks).await;
-        for (at, key) in keys.iter().enumerate() {
-            if !matches!(&put, Ok(puts) if puts[at] == Put::Accepted) {
-                self.progress.remove(key);
-            }
-        }
-        put
+        self.inbox.put(now.unix_ms(), events, marks).await
     }
 }
 
@@ -226,54 +197,62 @@ impl<I: Inbox> EventRunner<I> {
 
 /// Removes what the inbox has of triggers that are gone.
 async fn forget_gone<I: Inbox>(events: Arc<Events<I>>) {
-    let mut triggers = events.triggers.clone();
+    let (mut triggers, mut holdings) = (events.triggers.clone(), events.inbox.holdings());
     loop {
         let current = Arc::clone(&triggers.borrow_and_update());
-        let forgotten = forget(&events, &current).await;
+        holdings.mark_unchanged();
+        let forgotten = forget(&events).await;
         events.stats.retain(|key| current.route(key).is_some());
         events.pacer.retain(|key| current.limits(key).1.is_some());
-        let again = forgotten.is_err();
+        let again = forgotten.as_ref().map_or(true, |all| !all);
         if let Err(error) = forgotten {
             tracing::warn!(%error, "events of triggers that are gone were not removed");
         }
         tokio::select! {
             () = tokio::time::sleep(PAUSE), if again => {}
             changed = triggers.changed() => if changed.is_err() { return },
+            // Without a sender, nothing is ever held that was not.
+            Ok(()) = holdings.changed() => {}
         }
     }
 }
 
-async fn forget<I: Inbox>(events: &Events<I>, triggers: &Triggers) -> Result<(), InboxError> {
-    for counts in events.inbox.counts().await? {
-        if triggers.route(&counts.trigger).is_none() {
-            tracing::info!(
-                trigger = %counts.trigger,
-                waiting = counts.waiting,
-                dead = counts.dead,
-                "events are removed with their trigger"
-            );
-            events.inbox.forget(&counts.trigger).await?;
-            let now = events.clock.now().unix_ms();
-            let prefixes = [watcher::MARK, dispatcher::MEMORY];
-            let marks = prefixes.map(|prefix| format!("{prefix}{}", counts.trigger));
-            let marks = marks.map(|name| Mark { name, value: None });
-            let marks = std::iter::once(no_mark(&counts.trigger)).chain(marks);
-            events.inbox.put(now, Vec::new(), marks.collect()).await?;
-            events.progress.forget(&counts.trigger);
-        }
+/// Returns whether all are removed that are gone.
+async fn forget<I: Inbox>(events: &Events<I>) -> Result<bool, InboxError> {
+    let is_gone = |key: &str| events.inbox.holds(key) && events.triggers.borrow().route(key).is_none();
+    let counts = events.inbox.counts().await?;
+    let gone: Vec<_> = counts.into_iter().filter(|counts| is_gone(&counts.trigger)).collect();
+    if gone.is_empty() {
+        return Ok(true);
     }
-    Ok(())
+    // Another node may have put to a trigger that is only not known here yet.
+    tokio::time::sleep(events.inbox.lag()).await;
+    let mut all = true;
+    for TriggerCounts { trigger, waiting, dead, last, .. } in gone {
+        if !is_gone(&trigger) {
+            continue;
+        }
+        if !events.inbox.forget(&trigger, last).await? {
+            all = false;
+            continue;
+        }
+        tracing::info!(%trigger, waiting, dead, "events are removed with their trigger");
+        let now = events.clock.now();
+        let marks = [scheduler::MARK, watcher::MARK, dispatcher::MEMORY];
+        let mark =
+            |prefix| Mark { trigger: trigger.to_string(), name: format!("{prefix}{trigger}"), value: None };
+        events.put(now, Vec::new(), marks.map(mark).into()).await?;
+        events.progress.forget(&trigger);
+    }
+    Ok(all)
 }
 
-/// What each trigger has in progress.
+/// What each trigger has in flight, to be broken off.
 #[derive(Debug, Default)]
 pub(crate) struct Progress(Mutex<HashMap<String, InProgress>>);
 
 #[derive(Debug, Default)]
 struct InProgress {
-    /// Events that are waiting or in flight. Below 0 while one has ended that is still to be added.
-    unfinished: i64,
-    /// Those in flight.
     running: Vec<InFlight>,
     /// Events that came before this are broken off: a later run takes their place. Unix milliseconds.
     superseded_before_ms: u64,
@@ -302,36 +281,15 @@ impl Progress {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How many events of `key` are in flight, and how many wait.
-    pub(crate) fn of(&self, key: &str) -> (usize, usize) {
-        self.lock().get(key).map_or((0, 0), |progress| {
-            let running = progress.running.len();
-            let unfinished = usize::try_from(progress.unfinished).unwrap_or(0);
-            (running, unfinished.saturating_sub(running))
-        })
-    }
-
     /// Breaks off what came of `key` before `arrived_ms`, whether it runs or waits.
     pub(crate) fn supersede(&self, key: &str, arrived_ms: u64) {
-        if let Some(progress) = self.lock().get_mut(key) {
+        // What waits may be taken later.
+        let mut all = self.lock();
+        let progress = all.entry(key.to_owned()).or_default();
+        {
             let earlier = progress.running.iter().filter(|running| running.arrived_ms < arrived_ms);
             earlier.for_each(|running| running.token.cancel());
             progress.superseded_before_ms = progress.superseded_before_ms.max(arrived_ms);
-        }
-    }
-
-    fn resume(&self, key: &str, unfinished: u64) {
-        let unfinished = i64::try_from(unfinished).unwrap_or(i64::MAX);
-        self.lock().insert(key.to_owned(), InProgress { unfinished, ..InProgress::default() });
-    }
-
-    pub(crate) fn add(&self, key: &str) {
-        self.lock().entry(key.to_owned()).or_default().unfinished += 1;
-    }
-
-    fn remove(&self, key: &str) {
-        if let Some(progress) = self.lock().get_mut(key) {
-            progress.unfinished -= 1;
         }
     }
 
@@ -364,16 +322,10 @@ impl Running<'_> {
         self.token.clone()
     }
 
-    /// Notes that the event is no longer in flight, and whether it `is_over`.
-    pub(crate) fn end(self, is_over: bool) {
-        let mut all = self.progress.lock();
-        let Some(progress) = all.get_mut(&self.key) else { return };
-        progress.running.retain(|running| running.receipt != self.receipt);
-        if is_over {
-            progress.unfinished -= 1;
+    /// Notes that the event is no longer in flight.
+    pub(crate) fn end(self) {
+        if let Some(progress) = self.progress.lock().get_mut(&self.key) {
+            progress.running.retain(|running| running.receipt != self.receipt);
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

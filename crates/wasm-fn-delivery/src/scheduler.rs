@@ -14,12 +14,12 @@ use wasm_fn_store::{EventKey, Inbox, InboxError, Mark, NewEvent};
 
 use crate::{
     event_request::EventRequest,
-    runner::{Duty, Events},
+    runner::Events,
     triggers::{ActiveTrigger, Triggers, trigger_key},
 };
 
 /// What the names of marks begin with, before the trigger's key.
-const MARK: &str = "tick/";
+pub(crate) const MARK: &str = "tick/";
 
 /// Most events in one transaction.
 const BATCH_MAX: usize = 1000;
@@ -53,31 +53,24 @@ struct Looked {
     missed: Missed,
 }
 
-/// Runs until the process ends. Reads first what was handled before.
+/// Runs until the process ends.
 pub(crate) async fn run<I: Inbox>(events: Arc<Events<I>>) {
     let mut triggers = events.triggers.clone();
-    let mut marks = loop {
-        match events.inbox.marks(MARK, usize::MAX).await {
-            Ok(marks) => break read(marks),
-            Err(error) => {
-                tracing::warn!(%error, "ticks wait: the inbox cannot be read");
-                tokio::time::sleep(PAUSE).await;
-            }
-        }
-    };
-    let mut duty = events.options.duty.clone();
+    let mut holdings = events.inbox.holdings();
     let mut timetable = Timetable::default();
-    let mut current: Option<(Arc<Triggers>, Duty)> = None;
+    let mut current: Option<(Arc<Triggers>, u64)> = None;
+    let mut marks = BTreeMap::new();
     loop {
         // Not after each batch: with many schedules, that would take longer than the batch.
-        let (newest, now_on) = (Arc::clone(&triggers.borrow_and_update()), *duty.borrow_and_update());
-        let is_known = |(known, on): &(Arc<Triggers>, Duty)| Arc::ptr_eq(known, &newest) && *on == now_on;
+        let (newest, held) = (Arc::clone(&triggers.borrow_and_update()), *holdings.borrow_and_update());
+        let is_known = |(known, of): &(Arc<Triggers>, u64)| Arc::ptr_eq(known, &newest) && *of == held;
         if !current.as_ref().is_some_and(is_known) {
-            match now_on {
-                Duty::Off => timetable = Timetable::default(),
-                Duty::From(from) => timetable.update(&newest, &mut marks, from),
+            // What another node has handled since is in the marks.
+            if current.as_ref().is_none_or(|(_, of)| *of != held) {
+                (timetable, marks) = (Timetable::default(), marks_of(&events).await);
             }
-            current = Some((newest, now_on));
+            timetable.update(&newest, &mut marks, |id| events.inbox.holds(&trigger_key(id)));
+            current = Some((newest, held));
         }
         let now = events.clock.now();
         let looked = timetable.due(now, &events);
@@ -91,8 +84,21 @@ pub(crate) async fn run<I: Inbox>(events: Arc<Events<I>>) {
         tokio::select! {
             () = events.clock.sleep(wake) => {}
             changed = triggers.changed() => if changed.is_err() { return },
-            // Without a sender, the duty stays what it is.
-            Ok(()) = duty.changed() => {}
+            // Without a sender, what is held stays what it is.
+            Ok(()) = holdings.changed() => {}
+        }
+    }
+}
+
+/// Up to where the ticks of each trigger were handled, by its key.
+async fn marks_of<I: Inbox>(events: &Events<I>) -> BTreeMap<String, Timestamp> {
+    loop {
+        match events.inbox.marks(MARK, usize::MAX).await {
+            Ok(marks) => return read(marks),
+            Err(error) => {
+                tracing::warn!(%error, "ticks wait: the inbox cannot be read");
+                tokio::time::sleep(PAUSE).await;
+            }
         }
     }
 }
@@ -107,22 +113,28 @@ fn read(marks: Vec<(String, Bytes)>) -> BTreeMap<String, Timestamp> {
 }
 
 impl Timetable {
-    /// Takes over what `triggers` has. A schedule that was made or resumed begins then; one that is known
-    /// goes on from where it was, also across a restart by its mark. No tick is due before `from`.
-    fn update(&mut self, triggers: &Triggers, marks: &mut BTreeMap<String, Timestamp>, from: Timestamp) {
+    /// Takes over what `triggers` has and this node holds. A schedule that was made or resumed begins then;
+    /// one that is known goes on from where it was, also across a restart, and on another node, by its mark.
+    fn update(
+        &mut self,
+        triggers: &Triggers,
+        marks: &mut BTreeMap<String, Timestamp>,
+        holds: impl Fn(&TriggerId) -> bool,
+    ) {
         let is_active = |id: &TriggerId| {
-            triggers.triggers.get(id).is_some_and(|active| schedule(&active.trigger).is_some())
+            let active = triggers.triggers.get(id);
+            active.is_some_and(|active| schedule(&active.trigger).is_some()) && holds(id)
         };
         self.schedules.retain(|id, _| is_active(id));
         self.queue.retain(|(_, id)| is_active(id));
         for (id, ActiveTrigger { trigger, since, .. }) in &triggers.triggers {
-            let Some(schedule) = schedule(trigger) else { continue };
+            let Some(schedule) = schedule(trigger).filter(|_| holds(id)) else { continue };
             let known = self.schedules.get(id);
             if known.is_some_and(|entry| Arc::ptr_eq(&entry.trigger, trigger)) {
                 continue;
             }
             let handled = known.map(|entry| entry.since).or(marks.remove(&trigger_key(id)));
-            let since = handled.map_or(*since, |handled| handled.max(*since)).max(from);
+            let since = handled.map_or(*since, |handled| handled.max(*since));
             let next = schedule.next_tick(id, since).map(|tick| tick.run_at);
             self.set(id.clone(), Entry { trigger: Arc::clone(trigger), since, next });
         }
@@ -172,7 +184,7 @@ fn choose<I: Inbox>(
     events: &Events<I>,
 ) -> (Vec<NewEvent>, bool, u64) {
     let key = trigger_key(id);
-    let (running, mut buffered) = events.progress.of(&key);
+    let (running, mut buffered) = events.inbox.in_progress(&key);
     let (mut runs, mut cancels, mut skipped) = (Vec::new(), false, 0);
     for tick in ticks {
         match schedule.options().overlap.decide(running, buffered) {
@@ -257,11 +269,6 @@ async fn put<I: Inbox>(
 }
 
 fn mark(looked: &Looked) -> Mark {
-    let value = Bytes::from(looked.until.unix_ms().to_string());
-    Mark { name: format!("{MARK}{}", looked.id), value: Some(value) }
-}
-
-/// The mark of a trigger that is gone.
-pub(crate) fn no_mark(key: &str) -> Mark {
-    Mark { name: format!("{MARK}{key}"), value: None }
+    let (trigger, value) = (trigger_key(&looked.id), Bytes::from(looked.until.unix_ms().to_string()));
+    Mark { name: format!("{MARK}{trigger}"), trigger, value: Some(value) }
 }

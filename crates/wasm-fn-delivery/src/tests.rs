@@ -23,11 +23,11 @@ use wasm_fn_events::{
     CATCH_UP_DEFAULT, EventPath, Interval, Overlap, Redeliver, RetryOptions, RetryPolicy, Schedule,
     ScheduleOptions, ScheduleTime, Timestamp, Trigger, TriggerId, TriggerKind,
 };
-use wasm_fn_store::{EmbeddedInbox, InboxLimits};
+use wasm_fn_store::{EmbeddedInbox, Inbox as _, InboxLimits};
 
 use crate::{
     ActiveTrigger, Deliver, DeployEnd, DeployEvents, DeployFuture, DeployOutcome, DeployingEvent,
-    Destination, Duty, Ended, EventRunner, Events, EventsOptions, Pauses, Pausing, Triggers, WallClock,
+    Destination, Ended, EventRunner, Events, EventsOptions, Pauses, Pausing, Triggers, WallClock,
 };
 
 /// Longer than anything a test waits for.
@@ -142,12 +142,12 @@ impl Node {
         let (time, told) = watch::channel(now);
         let (triggers, current) = watch::channel(Arc::new(triggers));
         let paused = Paused::default();
-        let options = EventsOptions { in_flight_max: 100, duty: Duty::always() };
+        let options = EventsOptions { in_flight_max: 100 };
         let deploys = Deploys::default();
         let (pauses, deploying) = (Box::new(paused.clone()), Arc::new(deploys.clone()));
         let events = Events::new(inbox, WallClock::told(told), options, current, pauses, deploying);
         let plane = Arc::new(Held::default());
-        let runner = events.start(Arc::clone(&plane)).await.unwrap();
+        let runner = events.start(Arc::clone(&plane));
         Self { events, runner, plane, time, triggers, paused, deploys, folder }
     }
 
@@ -175,7 +175,7 @@ impl Node {
 
     /// Waits until nothing with `key` is in progress: until a delivery is settled, its run is.
     async fn idle(&self, key: &str) {
-        eventually(|| async { self.events.progress.of(key) == (0, 0) }).await;
+        eventually(|| async { self.events.inbox.in_progress(key) == (0, 0) }).await;
     }
 
     async fn stop(self) -> TempDir {

@@ -54,16 +54,18 @@ impl Triggers {
     pub(crate) fn limits(&self, key: &str) -> (usize, Option<Rate>) {
         let Some(route) = self.route(key) else { return (0, None) };
         let Some((_, trigger)) = route.trigger else { return (ASYNC_CONCURRENCY, None) };
-        let one_by_one = |kind: &TriggerKind| match kind {
-            TriggerKind::Schedule(schedule) => schedule.options().overlap != Overlap::AllowAll,
-            TriggerKind::Webhook(_) | TriggerKind::Queue(_) | TriggerKind::Watch(_) => false,
-        };
         let in_flight_max = match trigger {
             Trigger { paused: Some(_), .. } => 0,
-            trigger if trigger.deploys() || one_by_one(&trigger.kind) => 1,
+            trigger if one_at_a_time(trigger) => 1,
             trigger => usize::try_from(trigger.concurrency_max.get()).unwrap_or(usize::MAX),
         };
         (in_flight_max, trigger.rate)
+    }
+
+    /// Whether events with `key` are handled one at a time.
+    pub(crate) fn is_exclusive(&self, key: &str) -> bool {
+        let Some(Route { trigger: Some((_, trigger)), .. }) = self.route(key) else { return false };
+        trigger.concurrency_max.get() == 1 || one_at_a_time(trigger)
     }
 
     /// Where events with `key` go; `None` if its trigger or its stage is gone.
@@ -80,4 +82,13 @@ impl Triggers {
         let (function, stage) = (id.function.clone(), id.stage.clone());
         Some(Route { function, stage, trigger: Some((id, &active.trigger)), retry: active.trigger.retry })
     }
+}
+
+/// Whether two events of `trigger` are never handled at the same time, whatever its concurrency.
+fn one_at_a_time(trigger: &Trigger) -> bool {
+    let overlaps = match &trigger.kind {
+        TriggerKind::Schedule(schedule) => schedule.options().overlap == Overlap::AllowAll,
+        TriggerKind::Webhook(_) | TriggerKind::Queue(_) | TriggerKind::Watch(_) => true,
+    };
+    trigger.deploys() || !overlaps
 }

@@ -44,10 +44,14 @@ struct Watched {
     is_looked_at: bool,
 }
 
-/// Has `look` look at each tag of `triggers` when it is time; `look` tells whether the tag could be seen.
-/// Runs until it is dropped.
-pub(crate) async fn run<L, F>(clock: WallClock, mut triggers: watch::Receiver<Arc<Triggers>>, look: L)
-where
+/// Has `look` look at each tag of the triggers that this node holds when it is time; `look` tells whether the
+/// tag could be seen. What is held may be others when `holdings` change. Runs until it is dropped.
+pub(crate) async fn run<H, L, F>(
+    clock: WallClock,
+    (mut triggers, mut holdings, holds): (watch::Receiver<Arc<Triggers>>, watch::Receiver<u64>, H),
+    look: L,
+) where
+    H: Fn(&TriggerId) -> bool,
     L: Fn(TriggerId, Arc<Trigger>) -> F,
     F: Future<Output = bool> + Send + 'static,
 {
@@ -56,7 +60,8 @@ where
     let mut looks: JoinSet<(TriggerId, Arc<Trigger>, bool)> = JoinSet::new();
     loop {
         let now = clock.now();
-        update(&mut watched, &triggers.borrow_and_update().clone(), now);
+        holdings.mark_unchanged();
+        update(&mut watched, &triggers.borrow_and_update().clone(), &holds, now);
         for (id, found) in &mut watched {
             if found.next <= now && !found.is_looked_at {
                 found.is_looked_at = true;
@@ -87,17 +92,24 @@ where
                 }
             }
             changed = triggers.changed() => if changed.is_err() { return },
+            Ok(()) = holdings.changed() => {}
         }
     }
 }
 
-/// Takes over what `triggers` has. A tag that is new here is looked at now.
-fn update(watched: &mut BTreeMap<TriggerId, Watched>, triggers: &Triggers, now: Timestamp) {
-    let current =
-        |id: &TriggerId| Some(&triggers.triggers.get(id)?.trigger).filter(|of| source(of).is_some());
+/// Takes over what `triggers` has and this node holds. A tag that is new here is looked at now.
+fn update(
+    watched: &mut BTreeMap<TriggerId, Watched>,
+    triggers: &Triggers,
+    holds: impl Fn(&TriggerId) -> bool,
+    now: Timestamp,
+) {
+    let current = |id: &TriggerId| {
+        Some(&triggers.triggers.get(id)?.trigger).filter(|of| source(of).is_some() && holds(id))
+    };
     watched.retain(|id, found| current(id).is_some_and(|trigger| Arc::ptr_eq(trigger, &found.trigger)));
     for (id, active) in &triggers.triggers {
-        if source(&active.trigger).is_some() && !watched.contains_key(id) {
+        if source(&active.trigger).is_some() && !watched.contains_key(id) && holds(id) {
             let trigger = Arc::clone(&active.trigger);
             watched.insert(id.clone(), Watched { trigger, next: now, failures: 0, is_looked_at: false });
         }

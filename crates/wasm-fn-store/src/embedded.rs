@@ -27,7 +27,7 @@ use wasm_fn_core::{FunctionName, Revision, StageName, VersionNo};
 
 pub use self::{
     buckets::{EmbeddedBucket, EmbeddedBuckets},
-    inbox::EmbeddedInbox,
+    inbox::{AppliedEntry, Delivery, EmbeddedInbox},
 };
 use crate::{Commit, JournalRange, KnownTraps, Loaded, Record, Store, StoreError, Subject, TokenUses};
 

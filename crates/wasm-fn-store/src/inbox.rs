@@ -13,10 +13,12 @@
 
 mod error;
 mod event;
+mod shared;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use bytes::Bytes;
+use tokio::sync::watch;
 
 pub use self::{
     error::{InboxBound, InboxError},
@@ -24,6 +26,7 @@ pub use self::{
         DeadEvent, DeadLetters, EventKey, EventPage, EventState, Finish, InboxLimits, Mark, NewEvent, Put,
         Receipt, StoredEvent, Take, TakenEvent, TriggerCounts,
     },
+    shared::{ChangeOutcome, InboxChange, LogPlace, ShardHolder},
 };
 use crate::StoreError;
 
@@ -32,7 +35,8 @@ pub trait Inbox: Send + Sync + 'static {
     /// Makes `events` and `marks` durable, all or none of them. Says of each event whether it was new.
     ///
     /// # Errors
-    /// [`InboxError::Full`], [`InboxError::TooLarge`], or the store failed. Nothing is kept.
+    /// [`InboxError::Full`], [`InboxError::TooLarge`], [`InboxError::NotHeld`] if another process has the
+    /// trigger of a mark, or the store failed. Nothing is kept.
     ///
     /// # Cancel safety
     /// If the future is dropped, the events may still be put.
@@ -77,6 +81,32 @@ pub trait Inbox: Send + Sync + 'static {
     /// Waits until there may be more to take, or something to take earlier, than at the last call. For one
     /// caller.
     fn changed(&self) -> impl Future<Output = ()> + Send;
+
+    /// How many events of `trigger` are in flight here, and how many others wait.
+    fn in_progress(&self, trigger: &str) -> (usize, usize);
+
+    /// Whether this process alone takes events of `trigger`. The default is that of an inbox which only this
+    /// process has.
+    fn holds(&self, trigger: &str) -> bool {
+        let _ = trigger;
+        true
+    }
+
+    /// Changes whenever [`holds`](Self::holds) may tell something else than before. By default, never.
+    fn holdings(&self) -> watch::Receiver<u64> {
+        watch::channel(0).1
+    }
+
+    /// Waits until another process may take an event that is in flight here. By default, for ever.
+    fn lost(&self, receipt: Receipt) -> impl Future<Output = ()> + Send {
+        let _ = receipt;
+        std::future::pending()
+    }
+
+    /// How long after an event was put it is certain that this process knows the trigger that it was put to.
+    fn lag(&self) -> Duration {
+        Duration::ZERO
+    }
 
     /// Ends a delivery.
     ///
@@ -174,9 +204,12 @@ pub trait Inbox: Send + Sync + 'static {
     /// Removes a trigger that was deleted with its events, its dead letters and what is remembered of it.
     /// Events in flight can no longer be finished. What they occupy is freed in the background.
     ///
+    /// `last` is [the position](TriggerCounts::last) of its last event. Nothing is removed if it has a later
+    /// one. Returns whether the trigger is removed.
+    ///
     /// # Errors
     /// The store failed. Nothing is removed.
-    fn forget(&self, trigger: &str) -> impl Future<Output = Result<(), InboxError>> + Send;
+    fn forget(&self, trigger: &str, last: u64) -> impl Future<Output = Result<bool, InboxError>> + Send;
 
     /// Counts of every trigger that was ever put to and not forgotten, by trigger.
     ///

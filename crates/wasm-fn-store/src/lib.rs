@@ -26,11 +26,12 @@ pub use buckets::{
     BucketOperationCounts, BucketPlace, BucketQuota, BucketUsage, Buckets, Delta, FunctionBucket,
     FunctionBuckets, KeyPage, KeyRevision, KeyValue, Swap, ValueFuture, ValueOperations,
 };
-pub use embedded::{EmbeddedBucket, EmbeddedBuckets, EmbeddedInbox, EmbeddedStore};
+pub use embedded::{AppliedEntry, Delivery, EmbeddedBucket, EmbeddedBuckets, EmbeddedInbox, EmbeddedStore};
 pub use error::StoreError;
 pub use inbox::{
-    DeadEvent, DeadLetters, EventKey, EventPage, EventState, Finish, Inbox, InboxBound, InboxError,
-    InboxLimits, Mark, NewEvent, Put, Receipt, StoredEvent, Take, TakenEvent, TriggerCounts,
+    ChangeOutcome, DeadEvent, DeadLetters, EventKey, EventPage, EventState, Finish, Inbox, InboxBound,
+    InboxChange, InboxError, InboxLimits, LogPlace, Mark, NewEvent, Put, Receipt, ShardHolder, StoredEvent,
+    Take, TakenEvent, TriggerCounts,
 };
 pub use memory::MemoryStore;
 

@@ -43,7 +43,6 @@ use wasm_fn_access::{Permission, Target};
 use wasm_fn_admin::{Admin, AdminOptions};
 use wasm_fn_control::{Access, Clock, Control, ControlOptions, OpenError, peers::Peers, salt_at_random};
 use wasm_fn_core::{FunctionName, Scheme, StageName, format_bytes as bytes};
-use wasm_fn_delivery::Duty;
 use wasm_fn_runtime::{EgressOptions, Listeners, Runtime, RuntimeOptions, SystemResolver, TrustedRoots};
 use wasm_fn_server::{
     DrainReport, EventDispatcher, OverrideAccess, RedirectHandle, RedirectOptions, ServerHandle,
@@ -302,8 +301,7 @@ impl Node {
             EventDispatcher::new(control.tables(), server_options.clone(), Arc::clone(&overrides));
         let brokers = egress(&options, &sockets)?;
         let fetcher = fetcher_options(&options, &sockets)?;
-        let duty = sharing.as_ref().map_or_else(Duty::always, |sharing| cluster::duty(sharing, &control));
-        let mut events = NodeEvents::new(kept.inbox, &control, dispatcher, brokers, fetcher, duty);
+        let mut events = NodeEvents::new(kept.inbox, &control, dispatcher, brokers, fetcher);
         let api = Admin::new(control.clone(), events.events(), Arc::clone(&buckets), admin_options);
         if let Some(asking) = asking {
             tokio::spawn(asking.answer(Arc::downgrade(&api)));
@@ -317,7 +315,7 @@ impl Node {
         let listener = sockets::share(&sockets.http)?;
         let server_options = ServerOptions { receiver: Some(events.webhooks(&control)), ..server_options };
         let server = wasm_fn_server::serve(listener, control.tables(), server_options, overrides)?;
-        events.start().await.context("events cannot be delivered")?;
+        events.start();
         let redirect = redirect(&options, &sockets, addresses.listen.port())?;
         let reloading = tokio::spawn(tls::keep_current(encryption.all()));
         let acme = encryption.acme.clone();
@@ -397,11 +395,14 @@ impl Node {
         // Only the handles of the data plane and the admin API remain: clients are refused once those close.
         drop(self.sockets);
         if let Some(sharing) = &self.sharing {
-            sharing.leave().await;
+            sharing.retire();
         }
         // The admin API stays until the end, so that the drain can be observed.
         let (report, (), ()) =
             tokio::join!(self.server.drain(timeout), stop(self.redirect), self.events.stop(timeout));
+        if let Some(sharing) = &self.sharing {
+            sharing.leave().await;
+        }
         close_admin(&mut self.admin).await;
         report
     }

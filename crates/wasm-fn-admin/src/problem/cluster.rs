@@ -58,7 +58,8 @@ impl ApiError {
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         match &error {
-            StoreError::OutOfTouch { .. } | StoreError::Unanswered { .. } => Self::out_of_touch(error),
+            StoreError::Released(_) => Self::not_ready(error),
+            StoreError::OutOfTouch { .. } => Self::out_of_touch(error),
             StoreError::Unknown { .. } => Self::outcome_unknown(error),
             StoreError::Diverged { .. } => Self::cluster_diverged(error),
             _ => Self::internal(error),

@@ -14,8 +14,8 @@ use tokio::sync::{Notify, oneshot, watch};
 use wasm_fn_control::{Control, state::State};
 use wasm_fn_core::{FunctionName, StageName, VersionNo};
 use wasm_fn_delivery::{
-    ActiveTrigger, Deliver, DeployEvents, DeployFuture, DeployOutcome, DeployingEvent, Destination, Duty,
-    Ended, EventOperations as _, Events, EventsOptions, Pauses, Pausing, Triggers, WallClock,
+    ActiveTrigger, Deliver, DeployEvents, DeployFuture, DeployOutcome, DeployingEvent, Destination, Ended,
+    EventOperations as _, Events, EventsOptions, Pauses, Pausing, Triggers, WallClock,
 };
 use wasm_fn_events::{Timestamp, TriggerId, WatchSource};
 use wasm_fn_store::{EmbeddedInbox, InboxLimits};
@@ -98,11 +98,11 @@ impl NodeEvents {
         let mut states = control.follow();
         let (sender, triggers) = watch::channel(Arc::new(triggers_of(&states.borrow())));
         let (time, told) = watch::channel(NOW);
-        let options = EventsOptions { in_flight_max: 100, duty: Duty::always() };
+        let options = EventsOptions { in_flight_max: 100 };
         let (pauses, deploys) = (Box::new(NoPause), Arc::new(NoDeployments));
         let events = Events::new(inbox, WallClock::told(told), options, triggers.clone(), pauses, deploys);
         let plane = Arc::new(Held::default());
-        events.start(Arc::clone(&plane)).await.unwrap();
+        events.start(Arc::clone(&plane));
         tokio::spawn(async move {
             while states.changed().await.is_ok() {
                 sender.send_replace(Arc::new(triggers_of(&states.borrow_and_update())));

@@ -131,8 +131,8 @@ impl Table {
         next
     }
 
-    /// The process that is to have a lease which is spread over the nodes. When a node comes or goes, only the
-    /// leases change that it has or is to have (rendezvous hashing; Thaler and Ravishankar, 1998).
+    /// The process that is to have a lease which is spread over the nodes. When a node comes or goes, only
+    /// those leases change that it has or is to have (rendezvous hashing; Thaler and Ravishankar, 1998).
     fn place_of(&self, name: &str) -> Option<&str> {
         let nodes = self.nodes.iter().filter(|(_, node)| node.spreads);
         let best = nodes.max_by_key(|(instance, node)| (weight(&node.name, name), *instance));
@@ -159,8 +159,9 @@ impl Table {
     }
 }
 
-/// How much the node called `node` is for having `lease`. All nodes compute the same, in all releases: FNV-1a,
-/// and then the end of MurmurHash3, since the last bytes of a name would else change only the last bits.
+/// How much the node called `node` is for having `lease`. All nodes compute the same, in all releases:
+/// FNV-1a, and then the end of MurmurHash3, since the last bytes of a name would else change only the last
+/// bits.
 fn weight(node: &str, lease: &str) -> u64 {
     let bytes = node.bytes().chain([0]).chain(lease.bytes());
     let hash = bytes.fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {

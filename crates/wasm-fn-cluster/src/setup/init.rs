@@ -1,6 +1,6 @@
 //! Makes a cluster.
 
-use std::{path::PathBuf, sync::Arc};
+use std::path::{Path, PathBuf};
 
 use async_nats::jetstream::ErrorCode;
 use serde_json::Value;
@@ -10,13 +10,14 @@ use wasm_fn_store::Record;
 
 use super::{
     Base, ClusterRecord, Monitors, PATIENCE, Syncs, record,
-    settings::{Spec, components, coordination, differing, log, values},
+    settings::{Spec, components, coordination, differing, events, log},
     syncs,
 };
 use crate::{
     ClusterError, ClusterOptions,
     components::Bucket,
-    link::{Api, Connector, EXPECTED_LAST_OF_SUBJECT, Nats, StreamInfo, is_overtaken},
+    events::begin_with,
+    link::{Api, EXPECTED_LAST_OF_SUBJECT, StreamInfo, connect, is_overtaken},
     names::Names,
 };
 
@@ -32,6 +33,8 @@ pub struct InitOptions {
     pub key: Option<String>,
     /// What the log goes on from; `None` to begin with nothing.
     pub base: Option<BaseSource>,
+    /// The inbox to begin with; `None` to begin with an empty one.
+    pub inbox: Option<InboxSource>,
     /// Bytes of components at most; `None` for what the broker has room for.
     pub components_bytes_max: Option<u64>,
     /// Where the broker says how it writes to its disks.
@@ -47,6 +50,17 @@ pub struct BaseSource {
     pub path: PathBuf,
     /// The SHA-256 of the file.
     pub digest: Digest,
+}
+
+/// An inbox to begin with.
+#[derive(Clone, Debug)]
+pub struct InboxSource {
+    /// A file with an inbox that is of no log.
+    pub path: PathBuf,
+    /// The SHA-256 of the file.
+    pub digest: Digest,
+    /// The size of the file.
+    pub bytes: u64,
 }
 
 /// What [`init`] found or made.
@@ -121,7 +135,7 @@ async fn make(
         make_stream(api, &values(names, there.replicas)).await?;
         return Ok((Made::There, there));
     }
-    let InitOptions { replicas, key, base, components_bytes_max, .. } = wanted;
+    let InitOptions { replicas, base, inbox, components_bytes_max, .. } = wanted;
     let base_revision = base.as_ref().map_or(0, |base| base.record.revision.0);
     let first = base.as_ref().map(|_| base_revision + 1);
     let info = make_stream(api, &log(names, *replicas, first)).await?;
@@ -134,15 +148,15 @@ async fn make(
         });
     }
     make_stream(api, &components(names, *replicas, *components_bytes_max)).await?;
-    make_stream(api, &values(names, *replicas)).await?;
+    make_stream(api, &events(names, *replicas)).await?;
     make_stream(api, &coordination(names, *replicas)).await?;
+    if let Some(InboxSource { path, digest, bytes }) = inbox {
+        put_file(api, names, "events", *digest, path).await?;
+        begin_with(api, names, *digest, *bytes).await?;
+    }
     let base = match base {
         Some(BaseSource { record, path, digest }) => {
-            let put = Bucket::new(names).put(api, *digest, path).await;
-            put.map_err(|error| ClusterError::Refused {
-                what: "snapshot of the state".to_owned(),
-                reason: error.to_string(),
-            })?;
+            put_file(api, names, "snapshot of the state", *digest, path).await?;
             Some(Base::new(record, *digest))
         }
         None => None,
@@ -165,6 +179,18 @@ async fn make(
             Err(ClusterError::Refused { what: "record of the cluster".to_owned(), reason: error.to_string() })
         }
     }
+}
+
+/// Puts a file that the cluster begins with.
+async fn put_file(
+    api: &Api,
+    names: &Names,
+    what: &str,
+    digest: Digest,
+    path: &Path,
+) -> Result<(), ClusterError> {
+    let put = Bucket::new(names).put(api, digest, path).await;
+    put.map_err(|error| ClusterError::Refused { what: what.to_owned(), reason: error.to_string() })
 }
 
 /// The cluster that is there, if it is as `wanted`.

@@ -49,10 +49,35 @@ pub(super) fn log(names: &Names, replicas: u8, first: Option<u64>) -> Spec {
     }
 }
 
-/// The record of the cluster and the table of leases: the last message with each subject.
+/// The changes of the inbox. Those are deleted that a snapshot has.
+pub(super) fn events(names: &Names, replicas: u8) -> Spec {
+    let config = json!({
+        "subjects": [&*names.changes],
+        "retention": "limits",
+        "storage": "file",
+        "num_replicas": replicas,
+        "discard": "new",
+        "max_age": 0,
+        "max_msgs": -1,
+        "max_msgs_per_subject": -1,
+        "max_msg_size": -1,
+        "deny_delete": true,
+        "deny_purge": false,
+        "allow_rollup_hdrs": false,
+        "allow_direct": false,
+        "no_ack": false,
+        "sealed": false,
+        "duplicate_window": nanoseconds(DUPLICATE_WINDOW),
+        "republish": { "src": &*names.changes, "dest": &*names.changed, "headers_only": true },
+    });
+    Spec { stream: Arc::clone(&names.events), config: object(config), initial: Map::new() }
+}
+
+/// The record of the cluster, the table of leases and which snapshot of the inbox there is: the last message
+/// with each subject.
 pub(super) fn coordination(names: &Names, replicas: u8) -> Spec {
     let config = json!({
-        "subjects": [&*names.record, &*names.leases],
+        "subjects": [&*names.record, &*names.leases, &*names.snapshot],
         "retention": "limits",
         "storage": "file",
         "num_replicas": replicas,

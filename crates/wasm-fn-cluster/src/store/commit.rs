@@ -224,6 +224,11 @@ impl<R: Store> Inner<R> {
     }
 }
 
+pub(crate) fn rfc3339(ms: u64) -> String {
+    let time = SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(ms));
+    time.map_or_else(String::new, |time| humantime::format_rfc3339_millis(time).to_string())
+}
+
 #[expect(clippy::disallowed_methods, reason = "people are told when it was; nothing is decided by it")]
 fn rfc3339_now() -> String {
     humantime::format_rfc3339_millis(SystemTime::now()).to_string()

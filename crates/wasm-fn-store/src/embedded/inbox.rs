@@ -1,5 +1,6 @@
 //! The inbox of a single node: `events.redb` in the data directory.
 
+mod apply;
 mod bury;
 mod dead_letters;
 mod finish;
@@ -17,6 +18,7 @@ use bytes::Bytes;
 use redb::{Database, Durability, ReadableDatabase as _};
 use tokio::sync::Notify;
 
+pub use self::apply::{AppliedEntry, Delivery};
 use self::{
     dead_letters::{Letters, Order},
     schedule::Schedule,
@@ -187,6 +189,10 @@ impl Inbox for EmbeddedInbox {
         self.state.changed.notified().await;
     }
 
+    fn in_progress(&self, trigger: &str) -> (usize, usize) {
+        self.state.lock().in_progress(trigger)
+    }
+
     async fn finish(&self, now_ms: u64, receipt: Receipt, finish: Finish) -> Result<(), InboxError> {
         let flight = self.state.lock().in_flight(receipt).ok_or(InboxError::NotInFlight)?;
         if finish == Finish::Released {
@@ -260,17 +266,18 @@ impl Inbox for EmbeddedInbox {
         self.dispose(now_ms, trigger, letters, Order::Discard).await
     }
 
-    async fn forget(&self, trigger: &str) -> Result<(), InboxError> {
+    async fn forget(&self, trigger: &str, last: u64) -> Result<bool, InboxError> {
         let (state, sweep, trigger) = (Arc::clone(&self.state), self.group.sweep(), trigger.to_owned());
-        let apply = move |transaction: &redb::WriteTransaction| dead_letters::forget(transaction, &trigger);
-        let then = move |number: &Option<u32>| {
+        let apply =
+            move |transaction: &redb::WriteTransaction| dead_letters::forget(transaction, &trigger, last);
+        let then = move |(number, _): &(Option<u32>, bool)| {
             if let Some(number) = *number {
                 state.update(|schedule| schedule.forget(number));
                 want_sweep(&sweep);
             }
         };
-        self.group.write(Urgency::Durable, 0, apply, then).await?;
-        Ok(())
+        let (_, is_gone) = self.group.write(Urgency::Durable, 0, apply, then).await?;
+        Ok(is_gone)
     }
 
     async fn counts(&self) -> Result<Vec<TriggerCounts>, InboxError> {
@@ -316,6 +323,7 @@ fn copy_all(from: &redb::ReadTransaction, copy: &Database) -> Result<(), redb::E
     copy_table(from, &to, tables::FINISHED)?;
     copy_table(from, &to, tables::MARKS)?;
     copy_table(from, &to, tables::FORGOTTEN)?;
+    apply::copy_holders(from, &to)?;
     to.commit()?;
     Ok(())
 }

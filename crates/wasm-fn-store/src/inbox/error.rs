@@ -66,6 +66,9 @@ pub enum InboxError {
     /// The delivery was ended before, its trigger was forgotten, or the inbox was opened anew.
     #[error("event is not in flight")]
     NotInFlight,
+    /// Another process takes the events of the trigger.
+    #[error("another node has the trigger now")]
+    NotHeld,
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -95,6 +95,8 @@ pub struct DeadEvent {
 /// A named value that changes together with the inbox, such as the last tick of a schedule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mark {
+    /// The trigger that it is about. Who takes the events of that trigger changes it.
+    pub trigger: String,
     /// Its name.
     pub name: String,
     /// Its new value; `None` to remove it.
@@ -263,6 +265,8 @@ pub struct TriggerCounts {
     pub dead_bytes: u64,
     /// When the oldest event arrived that waits or is in flight.
     pub oldest_arrived_ms: Option<u64>,
+    /// The position of its last event that waits, is in flight or is dead; 0 if there is none.
+    pub last: u64,
     /// Whether its box of dead letters is full, so that none of its events is taken.
     pub is_blocked: bool,
 }

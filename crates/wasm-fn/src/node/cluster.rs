@@ -2,8 +2,7 @@
 //!
 //! How a broker is spoken to is not known here, nor what a change or a gate is.
 
-mod asking;
-mod duty;
+mod inbox;
 mod key;
 mod peers;
 mod sharing;
@@ -31,9 +30,8 @@ use crate::{
     tls,
 };
 
-pub(super) use asking::Asking;
-pub(super) use duty::duty;
-pub(crate) use key::ClusterKey;
+pub(crate) use inbox::NodeInbox;
+pub(crate) use key::{ClusterKey, ClusterKeyError};
 pub(super) use peers::ClusterPeers;
 pub(super) use sharing::{Sharing, complete};
 pub(super) use store::NodeStore;

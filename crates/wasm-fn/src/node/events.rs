@@ -10,8 +10,8 @@ use tokio::{sync::watch, task::JoinHandle, time::Instant};
 use wasm_fn_control::{Note, state::SeenRollout};
 use wasm_fn_core::{FunctionName, InvocationTrigger, StageName, VersionNo};
 use wasm_fn_delivery::{
-    Deliver, Destination, Duty, Ended, EventRunner, Events, EventsOptions, Pauses, Pausing, Recipient,
-    Triggers, WallClock,
+    Deliver, Destination, Ended, EventRunner, Events, EventsOptions, Pauses, Pausing, Recipient, Triggers,
+    WallClock,
 };
 use wasm_fn_events::{PausedBy, Redeliver, TICK_TYPE, Timestamp, TriggerId};
 use wasm_fn_rollout::{Command, Phase};
@@ -19,9 +19,10 @@ use wasm_fn_runtime::EgressOptions;
 use wasm_fn_server::{
     Delivered, DeliveryError, DeliveryOptions, DeliveryTarget, EventDispatcher, Redelivery,
 };
-use wasm_fn_store::{EmbeddedInbox, InboxError};
+use wasm_fn_store::{Inbox as _, StoreError};
 
 use super::{
+    cluster::NodeInbox,
     deploying::{Deployer, FetcherOptions},
     host::NodeControl,
     hosted::Hosted,
@@ -41,10 +42,10 @@ const IN_FLIGHT_PER_THREAD: usize = 64;
 
 /// The events of a node, and what keeps them going.
 pub(super) struct NodeEvents {
-    events: Arc<Events<EmbeddedInbox>>,
+    events: Arc<Events<NodeInbox>>,
     deliver: Arc<DataPlane>,
     /// `None` while another process has the inbox.
-    runner: Option<EventRunner<EmbeddedInbox>>,
+    runner: Option<EventRunner<NodeInbox>>,
     /// `None` while another process has the inbox.
     queues: Option<Queues<DataPlane>>,
     /// Finds secrets for brokers.
@@ -62,15 +63,14 @@ struct ByControl(Arc<NodeControl>);
 
 impl NodeEvents {
     /// The events in `inbox` of the triggers of `control`, delivered by `dispatcher`, or deployed with what
-    /// is fetched by `fetcher`. Schedules tick while they are on `duty`. Nothing begins before
-    /// [`start`](Self::start). Connections to brokers are as `egress` says.
+    /// is fetched by `fetcher`. Nothing begins before [`start`](Self::start). Connections to brokers are as
+    /// `egress` says.
     pub(super) fn new(
-        inbox: EmbeddedInbox,
+        inbox: NodeInbox,
         control: &Arc<NodeControl>,
         dispatcher: EventDispatcher<Hosted>,
         egress: EgressOptions,
         fetcher: FetcherOptions,
-        duty: watch::Receiver<Duty>,
     ) -> Self {
         let mut states = control.follow();
         let mut state = Arc::clone(&states.borrow_and_update());
@@ -83,7 +83,7 @@ impl NodeEvents {
             }
         });
         let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        let options = EventsOptions { in_flight_max: threads.saturating_mul(IN_FLIGHT_PER_THREAD), duty };
+        let options = EventsOptions { in_flight_max: threads.saturating_mul(IN_FLIGHT_PER_THREAD) };
         let pauses = Box::new(ByControl(Arc::clone(control)));
         let deploys = Deployer::new(Arc::clone(control), fetcher);
         let events = Events::new(inbox, WallClock::wall(now), options, triggers.clone(), pauses, deploys);
@@ -95,7 +95,7 @@ impl NodeEvents {
     }
 
     /// What people may do with events.
-    pub(super) fn events(&self) -> Arc<Events<EmbeddedInbox>> {
+    pub(super) fn events(&self) -> Arc<Events<NodeInbox>> {
         Arc::clone(&self.events)
     }
 
@@ -106,9 +106,9 @@ impl NodeEvents {
     }
 
     /// Begins to tick and to deliver.
-    pub(super) async fn start(&mut self) -> Result<(), InboxError> {
+    pub(super) fn start(&mut self) {
         if self.runner.is_none() {
-            self.runner = Some(self.events.start(Arc::clone(&self.deliver)).await?);
+            self.runner = Some(self.events.start(Arc::clone(&self.deliver)));
             self.queues = Some(Queues::start(QueueParts {
                 events: Arc::clone(&self.events),
                 deliver: Arc::clone(&self.deliver),
@@ -117,7 +117,6 @@ impl NodeEvents {
                 egress: self.egress.clone(),
             }));
         }
-        Ok(())
     }
 
     /// Ends deliveries, for at most `timeout`, and releases the inbox.
@@ -137,9 +136,10 @@ impl NodeEvents {
     }
 
     /// Takes the inbox back from another process, and goes on.
-    pub(super) async fn take_back(&mut self) -> Result<(), InboxError> {
-        wasm_fn_store::Inbox::take_back(self.events.inbox()).await?;
-        self.start().await
+    pub(super) async fn take_back(&mut self) -> Result<(), StoreError> {
+        self.events.inbox().take_back().await?;
+        self.start();
+        Ok(())
     }
 }
 

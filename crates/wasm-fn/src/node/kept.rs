@@ -5,12 +5,12 @@ use std::{os::unix::fs::DirBuilderExt as _, sync::Arc, time::Duration};
 use anyhow::Context as _;
 use wasm_fn_control::Access;
 use wasm_fn_secrets::NodeKey;
-use wasm_fn_store::{Blobs, EmbeddedBuckets, EmbeddedInbox, EmbeddedStore, FunctionBuckets, InboxLimits};
+use wasm_fn_store::{Blobs, EmbeddedBuckets, EmbeddedStore, InboxLimits};
 
 use super::{
     NodeOptions,
     buckets::NodeBuckets,
-    cluster::{self, Asking, ClusterKey, ClusterPeers, NodeStore},
+    cluster::{self, ClusterPeers, NodeInbox, NodeStore},
     secrets_key::{self, NewKeyFile},
 };
 
@@ -38,8 +38,8 @@ pub(super) struct Kept {
     /// The file of that key, if it is still to be written.
     pub(super) new_key: Option<NewKeyFile>,
     pub(super) blobs: Arc<Blobs>,
-    pub(super) inbox: EmbeddedInbox,
-    pub(super) buckets: NodeBuckets,
+    pub(super) inbox: NodeInbox,
+    pub(super) buckets: Arc<NodeBuckets>,
 }
 
 /// Who has the data on disk before this process.
@@ -63,7 +63,8 @@ impl Kept {
         let folder = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&data_dir);
         folder.with_context(|| format!("data directory {shown} cannot be created"))?;
         // The store's lock comes first: it keeps two nodes from sharing a directory.
-        let (store, member) = match &options.cluster {
+        let inbox_dir = data_dir.clone();
+        let (store, peers) = match &options.cluster {
             None => {
                 let dir = data_dir.clone();
                 let store = tokio::task::spawn_blocking(move || EmbeddedStore::open(&dir)).await??;
@@ -80,7 +81,7 @@ impl Kept {
                 (joined.store, Some((ClusterPeers::of(place, joined.cluster), asking)))
             }
         };
-        let (peers, asking) = member.unzip();
+        let inbox = NodeInbox::open(peers.as_deref(), inbox_dir, INBOX_LIMITS).await?;
         let opened = tokio::task::spawn_blocking(move || -> anyhow::Result<_> {
             let access = Access::open(&data_dir)?;
             // A key that cannot be had is an error of the start, and not of the first secret.
@@ -88,14 +89,9 @@ impl Kept {
             tracing::info!(key = %secrets_key.id(), "key of the node's secrets");
             let blobs = Blobs::open(&data_dir, component_bytes_max)
                 .with_context(|| format!("components in {shown} cannot be opened"))?;
-            let inbox = EmbeddedInbox::open(&data_dir, INBOX_LIMITS)?;
-            let alone = |buckets| NodeBuckets::Alone(Arc::new(FunctionBuckets::new(buckets)));
-            let buckets = match (shared, before) {
-                (Some(shared), _) => NodeBuckets::Member(Arc::new(FunctionBuckets::new(shared))),
-                (None, Before::Nobody) => alone(EmbeddedBuckets::open(&data_dir)?),
-                (None, Before::Predecessor) => {
-                    alone(EmbeddedBuckets::open_once_free(&data_dir, BUCKETS_PATIENCE))
-                }
+            let buckets = match before {
+                Before::Nobody => EmbeddedBuckets::open(&data_dir)?,
+                Before::Predecessor => EmbeddedBuckets::open_once_free(&data_dir, BUCKETS_PATIENCE),
             };
             let blobs = Arc::new(blobs);
             Ok(Self { store, peers, asking, access, secrets_key, new_key, blobs, inbox, buckets })

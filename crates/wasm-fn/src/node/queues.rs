@@ -18,7 +18,8 @@ use wasm_fn_queue::{
 };
 use wasm_fn_runtime::EgressOptions;
 use wasm_fn_secrets::SecretValue;
-use wasm_fn_store::EmbeddedInbox;
+
+use super::cluster::NodeInbox;
 
 /// For how long deliveries of a queue that was paused may go on.
 const PAUSE_WAIT: Duration = Duration::from_secs(60);
@@ -31,7 +32,7 @@ pub(super) type SecretOf = Arc<dyn Fn(&SecretId) -> Result<Option<SecretValue>, 
 
 /// What the queues of a node need.
 pub(super) struct QueueParts<D> {
-    pub(super) events: Arc<Events<EmbeddedInbox>>,
+    pub(super) events: Arc<Events<NodeInbox>>,
     pub(super) deliver: Arc<D>,
     pub(super) secret: SecretOf,
     pub(super) triggers: watch::Receiver<Arc<Triggers>>,
@@ -51,13 +52,13 @@ pub(super) struct Queues<D> {
 struct Running<D> {
     trigger: Arc<Trigger>,
     consumer: QueueConsumer,
-    deliveries: Arc<QueueDeliveries<EmbeddedInbox, D>>,
+    deliveries: Arc<QueueDeliveries<NodeInbox, D>>,
 }
 
 /// Has the messages of one queue delivered.
 struct Handler<D> {
-    deliveries: Arc<QueueDeliveries<EmbeddedInbox, D>>,
-    events: Arc<Events<EmbeddedInbox>>,
+    deliveries: Arc<QueueDeliveries<NodeInbox, D>>,
+    events: Arc<Events<NodeInbox>>,
     id: TriggerId,
     stream: StreamName,
 }

@@ -13,13 +13,14 @@ use http::{Response, StatusCode, header, request::Parts};
 use tokio::sync::watch;
 use wasm_fn_control::SecretId;
 use wasm_fn_core::{FunctionName, InvocationTrigger, StageName};
-use wasm_fn_delivery::{EventOperations as _, EventRequest, Events, Triggers};
+use wasm_fn_delivery::{EventOperations as _, EventRequest, Events, EventsError, Triggers};
 use wasm_fn_events::{CloudEvent, Timestamp, Trigger, TriggerId, TriggerKind, WebhookMode, WebhookSource};
 use wasm_fn_secrets::SecretValue;
 use wasm_fn_server::{DeliveryOptions, DeliveryTarget, EventReceiver, Received, Redelivery, RequestId};
-use wasm_fn_store::{EmbeddedInbox, Put};
+use wasm_fn_store::{InboxError, Put, StoreError};
 
 use super::{
+    cluster::NodeInbox,
     events::{DataPlane, now},
     host::NodeControl,
 };
@@ -38,7 +39,7 @@ const ANSWERED_FOR: Duration = Duration::from_secs(24 * 3600);
 
 /// The webhooks of a node.
 pub(super) struct Webhooks {
-    events: Arc<Events<EmbeddedInbox>>,
+    events: Arc<Events<NodeInbox>>,
     deliver: Arc<DataPlane>,
     control: Arc<NodeControl>,
     triggers: watch::Receiver<Arc<Triggers>>,
@@ -94,7 +95,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Webhooks {
     pub(super) fn new(
-        events: Arc<Events<EmbeddedInbox>>,
+        events: Arc<Events<NodeInbox>>,
         deliver: Arc<DataPlane>,
         control: Arc<NodeControl>,
         triggers: watch::Receiver<Arc<Triggers>>,
@@ -155,7 +156,7 @@ impl Webhooks {
                 let put = self.events.receive_with(id, trigger, event, &head.headers).await;
                 let put = put.map_err(|error| {
                     tracing::warn!(trigger = %id, %error, "webhook was not received");
-                    refusal(StatusCode::SERVICE_UNAVAILABLE, "inbox-full", "the event was not kept")
+                    not_kept(&error, "event")
                 })?;
                 let said = if put == Put::Duplicate { "received before" } else { "received" };
                 Ok(plain(StatusCode::ACCEPTED, format!("{said} as {event_id}\n")))
@@ -278,8 +279,7 @@ impl EventReceiver for Webhooks {
                 }
                 Err(error) => {
                     tracing::warn!(%function, %stage, %error, "asynchronous request was not received");
-                    let detail = "the request was not kept";
-                    refusal(StatusCode::SERVICE_UNAVAILABLE, "inbox-full", detail).into_response(id)
+                    not_kept(&error, "request").into_response(id)
                 }
             }
         })
@@ -345,6 +345,20 @@ impl Refusal {
         };
         response.body(problem.to_string().into()).expect("its parts are valid")
     }
+}
+
+/// That the `what` was not kept, or may not have been.
+fn not_kept(error: &EventsError, what: &str) -> Refusal {
+    let (code, detail) = match error {
+        EventsError::Inbox(InboxError::Store(StoreError::OutOfTouch { .. })) => {
+            ("out-of-touch", format!("the {what} was not kept: the node is out of touch with its cluster"))
+        }
+        EventsError::Inbox(InboxError::Store(StoreError::Unknown { .. })) => {
+            ("outcome-unknown", format!("it is not known whether the {what} was kept"))
+        }
+        _ => ("inbox-full", format!("the {what} was not kept")),
+    };
+    refusal(StatusCode::SERVICE_UNAVAILABLE, code, detail)
 }
 
 fn refusal(status: StatusCode, code: &'static str, detail: impl fmt::Display) -> Refusal {

@@ -127,13 +127,23 @@ fn choose(
     Ok((chosen, None))
 }
 
-/// Removes `trigger`. What belonged to it is left to the sweep. Returns the number that it had.
-pub(super) fn forget(transaction: &WriteTransaction, trigger: &str) -> Result<Option<u32>, Error> {
+/// Removes `trigger`, unless it has an event behind the position `last`. What belonged to it is left to the
+/// sweep. Returns the number that it had, if it was there and is not any more; and whether it is not there.
+pub(super) fn forget(
+    transaction: &WriteTransaction,
+    trigger: &str,
+    last: u64,
+) -> Result<(Option<u32>, bool), Error> {
     let mut tables = Tables::open(transaction)?;
-    let Some(row) = tables.trigger(trigger)? else { return Ok(None) };
+    let Some(row) = tables.trigger(trigger)? else { return Ok((None, true)) };
+    for table in [&tables.waiting, &tables.dead] {
+        if last < u64::MAX && table.range((row.number, last + 1)..=(row.number, u64::MAX))?.next().is_some() {
+            return Ok((None, false));
+        }
+    }
     // For the totals.
     tables.keep(trigger, row, TriggerRow { number: row.number, ..TriggerRow::default() })?;
     tables.triggers.remove(trigger)?;
     tables.forgotten.insert(row.number, ())?;
-    Ok(Some(row.number))
+    Ok((Some(row.number), true))
 }

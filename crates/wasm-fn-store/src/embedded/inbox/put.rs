@@ -38,7 +38,7 @@ pub(super) fn check(limits: &InboxLimits, events: &[NewEvent], marks: &[Mark]) -
         fits("ordering key of an event", ordering_key.as_ref().map_or(0, String::len) as u64, name_max)?;
         fits("event", size(id, ordering_key.as_deref(), body), limits.event_bytes_max)?;
     }
-    for Mark { name, value } in marks {
+    for Mark { name, value, .. } in marks {
         fits("name of a mark", name.len() as u64, name_max)?;
         let bytes = value.as_ref().map_or(0, |value| value.len() as u64);
         fits("mark", bytes, InboxLimits::MARK_BYTES_MAX as u64)?;
@@ -124,7 +124,7 @@ pub(super) fn put(
         let candidates = candidates.remove(trigger).unwrap_or_default();
         changed.push(Changed { trigger: trigger.to_owned(), row: addition.row, candidates });
     }
-    for Mark { name, value } in marks {
+    for Mark { name, value, .. } in marks {
         match value {
             Some(value) => tables.marks.insert(name.as_str(), value.as_ref())?,
             None => tables.marks.remove(name.as_str())?,
@@ -198,7 +198,7 @@ fn marks_fit(
     marks: &[Mark],
 ) -> Result<Result<(), InboxError>, Error> {
     let mut found = tables.marks.len()?;
-    for Mark { name, value } in marks {
+    for Mark { name, value, .. } in marks {
         if value.is_some() && redb::ReadableTable::get(&tables.marks, name.as_str())?.is_none() {
             found += 1;
         }

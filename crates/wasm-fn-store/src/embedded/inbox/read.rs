@@ -239,10 +239,15 @@ pub(super) fn counts(
         let schedule = state.lock();
         (database.begin_read()?, schedule.rows())
     };
-    let waiting = transaction.open_table(WAITING)?;
+    let (waiting, dead) = (transaction.open_table(WAITING)?, transaction.open_table(DEAD)?);
     let counts = rows.into_iter().map(|(trigger, row, taken, in_flight)| {
         let mut oldest = waiting.range((row.number, 0)..=(row.number, u64::MAX))?;
         let oldest_arrived_ms = oldest.next().transpose()?.map(|(_, value)| value.value().1);
+        let mut last = 0;
+        for table in [&waiting, &dead] {
+            let newest = table.range((row.number, 0)..=(row.number, u64::MAX))?.next_back().transpose()?;
+            last = last.max(newest.map_or(0, |(key, _)| key.value().1));
+        }
         Ok(TriggerCounts {
             trigger: Arc::clone(&trigger),
             waiting: row.waiting.saturating_sub(taken as u64),
@@ -251,6 +256,7 @@ pub(super) fn counts(
             dead: row.dead,
             dead_bytes: row.dead_bytes,
             oldest_arrived_ms,
+            last,
             is_blocked: is_blocked(&row, limits),
         })
     });

@@ -195,6 +195,23 @@ impl Schedule {
         self.reschedule(flight.number);
     }
 
+    /// An event that is not in flight here can no longer be taken as `candidate`.
+    pub(super) fn withdraw(&mut self, number: u32, candidate: Candidate) {
+        if let Some(trigger) = self.triggers.get_mut(&number) {
+            trigger.candidates.remove(&candidate);
+        }
+        self.reschedule(number);
+    }
+
+    /// How many events of `trigger` are in flight, and how many others wait.
+    pub(super) fn in_progress(&self, trigger: &str) -> (usize, usize) {
+        let found = self.numbers.get(trigger).and_then(|number| self.triggers.get(number));
+        found.map_or((0, 0), |trigger| {
+            let waiting = usize::try_from(trigger.row.waiting).unwrap_or(usize::MAX);
+            (trigger.in_flight, waiting.saturating_sub(trigger.taken.len()))
+        })
+    }
+
     pub(super) fn forget(&mut self, number: u32) {
         let Some(trigger) = self.triggers.remove(&number) else { return };
         self.numbers.remove(&trigger.name);

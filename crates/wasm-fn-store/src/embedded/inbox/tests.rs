@@ -1,5 +1,6 @@
 //! Tests of the embedded inbox: what is put comes out, once at a time, in order, and nothing is lost.
 
+mod applying;
 mod model;
 
 use std::collections::BTreeSet;
@@ -238,7 +239,11 @@ async fn full_inbox_refuses_and_keeps_nothing() {
     let refusal = async |events: Vec<NewEvent>, marks: Vec<Mark>| {
         inbox.put(0, events, marks).await.unwrap_err().to_string()
     };
-    let mark = |name: &str| Mark { name: name.to_owned(), value: Some(Bytes::from_static(b"1")) };
+    let mark = |name: &str| Mark {
+        trigger: "t".to_owned(),
+        name: name.to_owned(),
+        value: Some(Bytes::from_static(b"1")),
+    };
     let error = refusal(many("t", 81).collect(), vec![mark("m")]).await;
     assert_eq!(error, "inbox is full: 81 waiting events of `t`, expected at most 80");
     assert_eq!(inbox.marks("", 9).await.unwrap(), [], "the mark goes with the events");
@@ -331,8 +336,10 @@ async fn forgotten_trigger_is_gone_and_may_come_again() {
     let taken = take(&inbox, 1, 3).await;
     assert_eq!(ids(&taken), ["a", "x", "b"]);
     inbox.finish(1, taken[0].receipt, dead()).await.unwrap();
-    inbox.forget("t").await.unwrap();
-    inbox.forget("t").await.unwrap();
+    let last = inbox.counts().await.unwrap().iter().find(|of| &*of.trigger == "t").unwrap().last;
+    assert!(!inbox.forget("t", last - 1).await.unwrap(), "it has a later event");
+    assert!(inbox.forget("t", last).await.unwrap());
+    assert!(inbox.forget("t", last).await.unwrap());
     let error = inbox.finish(2, taken[2].receipt, acknowledged()).await.unwrap_err();
     assert!(matches!(error, InboxError::NotInFlight), "{error}");
     assert_eq!(counts(&inbox).await.trigger, "other".into());
@@ -400,6 +407,7 @@ async fn marks_are_kept_by_name() {
     let folder = tempfile::tempdir().unwrap();
     let inbox = open(folder.path());
     let mark = |name: &str, value: Option<&'static str>| Mark {
+        trigger: "t".to_owned(),
         name: name.to_owned(),
         value: value.map(Bytes::from),
     };

@@ -3,13 +3,14 @@
 use std::{
     fs::{self, DirBuilder},
     os::unix::fs::DirBuilderExt as _,
+    path::Path,
     sync::Arc,
 };
 
 use serde::Serialize;
-use wasm_fn_cluster::{Cluster, ClusterOptions, ContactState};
+use wasm_fn_cluster::{Cluster, ContactState, InboxReplica};
 use wasm_fn_control::{stored_state, verify_journal};
-use wasm_fn_store::{Blobs, EmbeddedBuckets, EmbeddedStore, Store as _};
+use wasm_fn_store::{Blobs, EmbeddedInbox, EmbeddedStore, Inbox as _, InboxLimits, Store as _, StoreError};
 
 use super::{super::DONE, values};
 use crate::{
@@ -60,6 +61,7 @@ pub(super) async fn run(args: args::ClusterExport, output: Output) -> Result<u8,
     // The sender is in the cluster.
     let _ = contact.wait_for(|state| *state == ContactState::In).await;
     store.release().await;
+    export_events(&cluster, &to).await.map_err(|cause| failed(format!("events: {cause}")))?;
     let store = EmbeddedStore::open(&to).map_err(|cause| failed(cause.to_string()))?;
     let head = verify_journal(&store, None).await.map_err(|cause| failed(cause.to_string()))?;
     let state = stored_state(&store).await.map_err(|cause| failed(cause.to_string()))?;
@@ -95,4 +97,18 @@ pub(super) async fn run(args: args::ClusterExport, output: Output) -> Result<u8,
     output
         .next(&[(format!("wasm-fn serve --data-dir {}", to.display()), "start a node that is alone on it")]);
     Ok(DONE)
+}
+
+/// Writes the events of `cluster` into `folder`, as those of a node that is alone.
+async fn export_events(cluster: &Cluster, folder: &Path) -> Result<(), StoreError> {
+    let limits = InboxLimits::STANDARD;
+    let inbox = EmbeddedInbox::open(folder, limits.clone())?;
+    let replica = InboxReplica { inbox, folder: folder.to_owned(), limits };
+    let inbox = cluster.inbox(replica, false).await?;
+    inbox.caught_up().await;
+    inbox.release().await;
+    let alone = EmbeddedInbox::open(folder, InboxLimits::STANDARD)?;
+    alone.leave_log().await?;
+    alone.release().await;
+    Ok(())
 }

@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use wasm_fn_cluster::{
-    BaseSource, Cluster, ClusterError, ClusterOptions, InitOptions, InitReport, Made, Monitors, SyncSetting,
+    BaseSource, Cluster, ClusterError, InboxSource, InitOptions, InitReport, Made, Monitors, SyncSetting,
     init as make,
 };
 use wasm_fn_control::{stored_state, verify_journal};
 use wasm_fn_core::NodeName;
-use wasm_fn_store::{Blobs, EmbeddedBuckets, EmbeddedStore, Store as _};
+use wasm_fn_store::{Blobs, EmbeddedInbox, EmbeddedStore, Inbox as _, InboxLimits, Store as _};
 
 use super::{super::DONE, values};
 use crate::{
@@ -50,7 +50,7 @@ pub(super) async fn init(args: args::ClusterInit, output: Output) -> Result<u8, 
     let error = "the cluster was not made";
     let membership = membership(&args, error)?;
     let key = prepare_key(&membership, None, error)?;
-    let report = made(&args, &membership, &key, None, error).await?;
+    let report = made(&args, &membership, (None, None), error).await?;
     key.keep(&report, error)?;
     finish(&membership, &report, output)
 }
@@ -82,7 +82,8 @@ pub(super) async fn import(args: args::ClusterImport, output: Output) -> Result<
             Some(BaseSource { record, path, digest })
         }
     };
-    let report = made(&args, &membership, &key, base, error).await?;
+    let inbox = inbox_of(&from, copy.path()).await.map_err(|cause| failed(format!("events: {cause:#}")))?;
+    let report = made(&args, &membership, (base, inbox), error).await?;
     if report.record.base_revision() != head.revision {
         let cause = format!("the cluster is there, and does not begin with revision {}", head.revision);
         return Err(failed(cause).help("give the new cluster another name"));
@@ -107,6 +108,27 @@ pub(super) async fn import(args: args::ClusterImport, output: Output) -> Result<
         output.talk(&format!("{keys} keys of buckets are in the cluster"));
     }
     finish(&membership, &report, output)
+}
+
+/// The events of the node whose data directory is `from`, as a file in `folder`.
+async fn inbox_of(from: &Path, folder: &Path) -> anyhow::Result<Option<InboxSource>> {
+    if !from.join(EmbeddedInbox::FILE).exists() {
+        return Ok(None);
+    }
+    let open = |folder: &Path| {
+        let folder = folder.to_owned();
+        tokio::task::spawn_blocking(move || EmbeddedInbox::open(&folder, InboxLimits::STANDARD))
+    };
+    let inbox = open(from).await??;
+    inbox.copy(folder.to_owned(), || {}).await?;
+    inbox.release().await;
+    let copy = open(folder).await??;
+    // It may be of a node of another cluster.
+    copy.leave_log().await?;
+    copy.release().await;
+    let path = folder.join(EmbeddedInbox::FILE);
+    let (digest, bytes) = (sha256_of(&path)?, path.metadata()?.len());
+    Ok(Some(InboxSource { path, digest, bytes }))
 }
 
 fn membership(args: &args::ClusterInit, error: &'static str) -> Result<Membership, Fault> {
@@ -169,8 +191,7 @@ fn prepare_key(membership: &Membership, from: Option<&Path>, error: &'static str
 async fn made(
     args: &args::ClusterInit,
     membership: &Membership,
-    key: &Key,
-    base: Option<BaseSource>,
+    (base, inbox): (Option<BaseSource>, Option<InboxSource>),
     error: &'static str,
 ) -> Result<InitReport, Fault> {
     let options = cluster_options(membership, client_name(), None);
@@ -193,8 +214,7 @@ async fn made(
             return Err(Fault::new("cluster", error, cause).help(help));
         }
     }
-    let (replicas, key) = (args.replicas, Some(fingerprint));
-    let wanted = InitOptions { replicas, key, base, components_bytes_max: None, monitors };
+    let wanted = InitOptions { replicas: args.replicas, base, inbox, components_bytes_max: None, monitors };
     make(&options, &wanted).await.map_err(|cause| refused(cause, error))
 }
 

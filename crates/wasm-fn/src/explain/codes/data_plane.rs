@@ -159,6 +159,20 @@ pub(in crate::explain) const DATA_PLANE: &[ErrorCode] = &[
         "have the service send its events by POST",
     ),
     code(
+        "out-of-touch",
+        &[503],
+        "an event was not kept, since the node is out of touch with its cluster; see `retry-after`",
+        "send it again: another node may take it, and this one will once the broker is back",
+    )
+    .see("how-to/cluster.md"),
+    code(
+        "outcome-unknown",
+        &[503],
+        "it is not known whether the cluster has kept an event; see `retry-after`",
+        "send it again: an event of a webhook is handled once if it comes with the same id",
+    )
+    .see("how-to/cluster.md"),
+    code(
         "inbox-full",
         &[503],
         "an event was not kept, since the inbox or the disk is full; see `retry-after`",

@@ -4,7 +4,6 @@
 use std::{
     collections::{BTreeSet, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
 
 use bytes::{BufMut as _, Bytes, BytesMut};
@@ -17,9 +16,6 @@ use crate::config::ClusterPlace;
 
 /// Messages of one kind that nobody has taken yet. The oldest go first.
 const WAITING_MAX: usize = 1024;
-
-/// The lease of the node that has the schedules tick.
-pub(super) const SCHEDULES: &str = "schedules";
 
 /// For whom a message is: its first byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +30,6 @@ pub(super) enum Topic {
 pub(crate) struct ClusterPeers {
     name: NodeName,
     cluster_name: ClusterName,
-    lease: Duration,
     cluster: Cluster,
     touch: watch::Receiver<Touch>,
     control: Waiting,
@@ -79,14 +74,12 @@ impl ClusterPeers {
     /// The peers of the node at `place` in `cluster`. Messages are taken from now on.
     pub(crate) fn of(place: &ClusterPlace, cluster: Cluster) -> Arc<Self> {
         let (name, cluster_name) = (place.node.clone(), place.membership.name.clone());
-        let lease = place.membership.lease;
         let mut contact = cluster.contact().watch();
         let first = touch_of(&cluster.contact().state());
         let (sender, touch) = watch::channel(first);
         let peers = Arc::new(Self {
             name,
             cluster_name,
-            lease,
             cluster,
             touch,
             control: Waiting::default(),
@@ -117,11 +110,6 @@ impl ClusterPeers {
             }
         });
         peers
-    }
-
-    /// How long leases last.
-    pub(super) fn lease(&self) -> Duration {
-        self.lease
     }
 
     pub(super) fn cluster_name(&self) -> &ClusterName {
@@ -167,8 +155,6 @@ impl Peers for ClusterPeers {
     }
 
     fn contend(&self, leases: BTreeSet<String>) {
-        let mut leases = leases;
-        leases.insert(SCHEDULES.to_owned());
         self.cluster.leases().contend(leases);
     }
 

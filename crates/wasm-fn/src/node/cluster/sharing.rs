@@ -310,7 +310,12 @@ impl Sharing {
         &self.peers
     }
 
-    /// Leaves the cluster: others decide in its place, and do not wait for it.
+    /// Begins to leave the cluster: others decide in its place, and do not wait for it.
+    pub(crate) fn retire(&self) {
+        self.peers.cluster().retire();
+    }
+
+    /// Leaves the cluster.
     pub(crate) async fn leave(&self) {
         self.peers.cluster().leave().await;
     }

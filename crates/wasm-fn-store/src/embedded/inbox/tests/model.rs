@@ -179,7 +179,7 @@ async fn apply(inbox: &EmbeddedInbox, model: &mut Model, now_ms: u64, step: &Ste
         }
         Step::Forget { trigger } => {
             let trigger = trigger_name(*trigger);
-            inbox.forget(&trigger).await.unwrap();
+            inbox.forget(&trigger, u64::MAX).await.unwrap();
             model.waiting.remove(&trigger);
             model.dead.remove(&trigger);
             model.remembered.remove(&trigger);
