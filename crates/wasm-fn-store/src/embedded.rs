@@ -5,6 +5,7 @@
 //! version number to fingerprints) and `token_uses` (id of a token to a minute). One commit is one write
 //! transaction, which is on disk when the commit returns.
 
+mod advance;
 mod buckets;
 mod copy;
 mod group_commit;
@@ -16,7 +17,10 @@ use std::{
     os::unix::fs::DirBuilderExt as _,
     panic,
     path::{Path, PathBuf},
-    sync::{Arc, PoisonError, RwLock},
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use redb::{
@@ -55,13 +59,21 @@ const BY_FUNCTION: TableDefinition<'static, (&str, u64), ()> = TableDefinition::
 #[derive(Clone)]
 pub struct EmbeddedStore {
     data_dir: PathBuf,
-    // Readers are calls that use the file; writers close or open it. `None` while released.
-    held: Arc<RwLock<Option<Inner>>>,
+    // Readers are calls that use the file; writers close or open it.
+    held: Arc<RwLock<Held>>,
+}
+
+struct Held {
+    /// `None` while it is released, or could not be opened again.
+    inner: Option<Inner>,
+    is_released: bool,
 }
 
 struct Inner {
     path: PathBuf,
     database: Database,
+    /// Whether the disk has failed: the database then refuses everything until it is opened again.
+    is_broken: AtomicBool,
 }
 
 impl EmbeddedStore {
@@ -77,8 +89,41 @@ impl EmbeddedStore {
     /// If another node uses the directory, if the directory is not writable, or if the file is damaged or has
     /// a newer format.
     pub fn open(data_dir: &Path) -> Result<Self, StoreError> {
-        let held = Arc::new(RwLock::new(Some(Inner::open(data_dir)?)));
+        let held = Held { inner: Some(Inner::open(data_dir)?), is_released: false };
+        let held = Arc::new(RwLock::new(held));
         Ok(Self { data_dir: data_dir.to_owned(), held })
+    }
+
+    /// Makes all of `commits` durable in one transaction, or none of them. Each has to follow the one before.
+    ///
+    /// # Errors
+    /// As of [`commit`](Store::commit).
+    pub async fn commit_all(&self, commits: Vec<Commit>) -> Result<(), StoreError> {
+        self.blocking(move |inner| inner.commit(&commits)).await
+    }
+
+    /// Takes the documents and the records of `ahead`, which has to go on from what this store has, in one
+    /// transaction. Traps and uses of tokens stay as this store has observed them.
+    ///
+    /// # Errors
+    /// As of [`commit`](Store::commit); [`StoreError::Conflict`] if `ahead` is not ahead.
+    pub async fn advance_to(&self, ahead: &Self) -> Result<(), StoreError> {
+        let (found, expected) = (ahead.load().await?.revision, self.load().await?.revision.next());
+        if found < expected {
+            return Err(StoreError::Conflict { expected, found });
+        }
+        let ahead = ahead.clone();
+        self.blocking(move |inner| {
+            let held = ahead.held.read().unwrap_or_else(PoisonError::into_inner);
+            let ahead = held.inner.as_ref().ok_or_else(|| StoreError::Released(ahead.data_dir.clone()))?;
+            inner.advance_to(ahead)
+        })
+        .await
+    }
+
+    /// The directory that the file is in.
+    pub fn data_dir(&self) -> &Path {
+        &self.data_dir
     }
 
     /// Waits for calls that use the file, and replaces it with the result of `open`, on a thread that may
@@ -91,8 +136,9 @@ impl EmbeddedStore {
         let done = tokio::task::spawn_blocking(move || {
             let mut held = held.write().unwrap_or_else(PoisonError::into_inner);
             // Close the old one before opening the new one, because only one may hold the file.
-            *held = None;
-            *held = open(&data_dir)?;
+            *held = Held { inner: None, is_released: true };
+            held.inner = open(&data_dir)?;
+            held.is_released = held.inner.is_none();
             Ok(())
         });
         done.await.unwrap_or_else(|error| Err(self.failed_to(&error)))
@@ -105,8 +151,16 @@ impl EmbeddedStore {
         let (held, data_dir) = (Arc::clone(&self.held), self.data_dir.clone());
         let done = tokio::task::spawn_blocking(move || {
             // The value under the lock is only ever replaced as a whole, so it is sound after a panic.
+            let is_usable = |held: &Held| held.inner.as_ref().is_some_and(|inner| !inner.is_broken());
+            if !is_usable(&held.read().unwrap_or_else(PoisonError::into_inner)) {
+                let mut held = held.write().unwrap_or_else(PoisonError::into_inner);
+                if !held.is_released && !is_usable(&held) {
+                    held.inner = None;
+                    held.inner = Some(Inner::open(&data_dir)?);
+                }
+            }
             let held = held.read().unwrap_or_else(PoisonError::into_inner);
-            match &*held {
+            match &held.inner {
                 Some(inner) => work(inner),
                 None => Err(StoreError::Released(data_dir)),
             }
@@ -153,17 +207,21 @@ impl Inner {
             DatabaseError::Storage(StorageError::Io(error)) => unusable(data_dir, error),
             error => damaged(&error.to_string()),
         })?;
-        let inner = Inner { path, database };
+        let inner = Inner { path, database, is_broken: AtomicBool::new(false) };
         inner.prepare()?;
         Ok(inner)
     }
 
     fn failed(&self, error: impl Into<redb::Error>) -> StoreError {
-        self.failed_to(error.into().to_string())
+        let error = error.into();
+        if matches!(error, redb::Error::Io(_) | redb::Error::PreviousIo) {
+            self.is_broken.store(true, Ordering::Release);
+        }
+        group_commit::failed(&self.path, &error)
     }
 
-    fn failed_to(&self, reason: String) -> StoreError {
-        StoreError::Database { path: self.path.clone(), reason }
+    fn is_broken(&self) -> bool {
+        self.is_broken.load(Ordering::Acquire)
     }
 
     fn write(&self) -> Result<WriteTransaction, StoreError> {

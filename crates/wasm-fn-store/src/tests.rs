@@ -388,6 +388,30 @@ async fn revision_that_the_journal_does_not_have_is_noticed() {
 }
 
 #[tokio::test]
+async fn what_another_store_is_ahead_is_taken_and_what_was_observed_stays() {
+    let [behind, ahead] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let (behind, ahead) =
+        (EmbeddedStore::open(behind.path()).unwrap(), EmbeddedStore::open(ahead.path()).unwrap());
+    fill(&behind, &["a", "b"]).await;
+    fill(&ahead, &["a", "b", "a", "c"]).await;
+    let last = ahead.load().await.unwrap().revision;
+    ahead.commit(next_access(last, Some("tokens"))).await.unwrap();
+    let key = (name("a"), StageName::live(), VersionNo::new(1).unwrap());
+    let (own, theirs) = (KnownTraps::from([(key.clone(), vec![1])]), KnownTraps::from([(key, vec![2])]));
+    behind.keep_traps(own.clone()).await.unwrap();
+    ahead.keep_traps(theirs).await.unwrap();
+    behind.advance_to(&ahead).await.unwrap();
+    let expected = Loaded { traps: own, ..ahead.load().await.unwrap() };
+    assert_eq!(behind.load().await.unwrap(), expected);
+    for function in [None, Some(name("a"))] {
+        let range = JournalRange { function, before: None, limit: 9 };
+        assert_eq!(behind.journal(range.clone()).await.unwrap(), ahead.journal(range).await.unwrap());
+    }
+    let error = behind.advance_to(&ahead).await.unwrap_err();
+    assert_eq!(error.to_string(), "state is at revision 5, expected 6");
+}
+
+#[tokio::test]
 async fn commits_of_one_transaction_are_all_made_or_none_is() {
     let folder = tempfile::tempdir().unwrap();
     let store = EmbeddedStore::open(folder.path()).unwrap();

@@ -49,6 +49,12 @@ impl ApiError {
             .help("look whether the change was made before you try again")
     }
 
+    fn disk_full(detail: impl Display) -> Self {
+        let title = "there is no room for the change";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "disk-full", title, detail)
+            .help("make room where the detail says, on the node or on the broker; everything else goes on")
+    }
+
     fn cluster_diverged(detail: impl Display) -> Self {
         let title = "the cluster has lost changes";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "cluster-diverged", title, detail)
@@ -62,6 +68,7 @@ impl From<StoreError> for ApiError {
             StoreError::OutOfTouch { .. } => Self::out_of_touch(error),
             StoreError::Unknown { .. } => Self::outcome_unknown(error),
             StoreError::Diverged { .. } => Self::cluster_diverged(error),
+            StoreError::DiskFull { .. } => Self::disk_full(error),
             _ => Self::internal(error),
         }
     }

@@ -27,7 +27,7 @@ use std::{
 use redb::{Database, Key, Table, Value, WriteTransaction};
 use tokio::sync::{Semaphore, oneshot};
 
-pub(super) use self::file::{DatabaseFile, META};
+pub(super) use self::file::{DatabaseFile, META, failed};
 use self::{
     file::Held,
     operation::{Message, Pending},
@@ -173,7 +173,7 @@ impl GroupCommit {
         let held = self.shared.held.read().unwrap_or_else(PoisonError::into_inner);
         let database = held.database(&self.shared.path)?;
         work(database).map_err(|error| {
-            let error = file::failed(&self.shared.path, &error);
+            let error = failed(&self.shared.path, &error);
             // If the queue is full, its next operation notices it as well.
             let _ = self.shared.sender.as_ref().map(|sender| sender.try_send(Message::Check));
             error

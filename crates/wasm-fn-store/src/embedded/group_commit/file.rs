@@ -102,7 +102,7 @@ impl Held {
 }
 
 /// What `error` is about the file at `path`.
-pub(super) fn failed(path: &Path, error: &redb::Error) -> StoreError {
+pub(in crate::embedded) fn failed(path: &Path, error: &redb::Error) -> StoreError {
     match error {
         redb::Error::Io(error) => StoreError::of_io(path, error),
         error => StoreError::Database { path: path.to_owned(), reason: error.to_string() },

@@ -542,6 +542,13 @@ pub(in crate::explain) const ADMIN: &[ErrorCode] = &[
     )
     .see("how-to/cluster.md"),
     code(
+        "disk-full",
+        &[503],
+        "the disk of the node, or of the broker, has no room for the change, which was not made; serving goes on",
+        "make room where the detail says; the next change is made as soon as there is some",
+    )
+    .see("how-to/cluster.md"),
+    code(
         "cluster-diverged",
         &[503],
         "the cluster's log does not go on from what this node has: the broker has lost or changed what it acknowledged",
