@@ -2,28 +2,25 @@
 
 mod options;
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashSet, path::Path, sync::Arc, time::Duration};
 
 use tokio::{sync::watch, time::timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
-use wasm_fn_core::Revision;
+use wasm_fn_core::Digest;
 use wasm_fn_queue::BrokerError;
 use wasm_fn_store::{EmbeddedInbox, EmbeddedStore, InboxLimits, StoreError};
 
-pub use self::options::{ClusterOptions, LEASE_DEFAULT, LEASE_MAX, LEASE_MIN};
+pub use self::options::{ClusterOptions, LEASE_DEFAULT, LEASE_MAX, LEASE_MIN, LOG_KEEP_DEFAULT};
 use crate::{
-    Chain, ClusterError, ClusterRecord, ComponentError, Components, Contact, Leases, Messages, Questions,
-    ReplicatedStore, StreamHealth,
+    Chain, ClusterError, ClusterRecord, Collected, Collection, ComponentError, Components, Contact, Leases,
+    Messages, ReplicatedStore, StreamHealth,
     components::Bucket,
     events::{SharedInbox, SharedInboxOptions},
     health,
     leases::{Keeper, Place},
     link::{Connector, Link, LinkOptions, Nats},
     names::Names,
+    snapshots::{SnapshotError, Snapshots},
     store::StoreOptions,
 };
 
@@ -194,64 +191,72 @@ impl Cluster {
         &self,
         replica: R,
         chain: Arc<dyn Chain>,
-    ) -> Result<ReplicatedStore<R>, StoreError> {
-        let Inner { link, contact, messages, names, options, stop, .. } = &*self.inner;
+    ) -> Result<ReplicatedStore, StoreError> {
+        let Inner { link, contact, leases, messages, names, options, stop, .. } = &*self.inner;
         ReplicatedStore::start(StoreOptions {
             replica,
             chain,
             link: link.clone(),
             contact: contact.clone(),
             messages: messages.clone(),
-            names: names.clone(),
-            lease: options.lease,
-            stop: stop.child_token(),
-        })
-        .await
-    }
-
-    /// The inbox that all nodes have in common, with `replica` as this node's copy of it. The node takes its
-    /// part of the events if it `takes` any. A node has one inbox.
-    ///
-    /// # Errors
-    /// The replica cannot be read.
-    pub async fn inbox(&self, replica: InboxReplica, takes: bool) -> Result<SharedInbox, StoreError> {
-        let InboxReplica { inbox: replica, folder, limits } = replica;
-        let Inner { link, contact, leases, components, names, options, instance, stop, .. } = &*self.inner;
-        SharedInbox::start(SharedInboxOptions {
-            replica,
-            folder,
-            limits,
-            takes,
-            process: instance.clone(),
-            link: link.clone(),
-            contact: contact.clone(),
             leases: leases.clone(),
-            components: components.clone(),
+            snapshots: self.snapshots(),
             names: names.clone(),
             lease: options.lease,
+            log_keep: options.log_keep,
             stop: stop.child_token(),
         })
         .await
     }
 
-    /// Gives a node without state what the cluster began with: a store in `data_dir`, for an
-    /// [`EmbeddedStore`] to open. Nothing is done where there is one, or where the cluster began with
-    /// nothing. Returns the revision that the cluster began with.
+    /// Gives a node without state the newest snapshot of the cluster's, or what the cluster began with: a
+    /// store in `data_dir`, for an [`EmbeddedStore`] to open, whose records follow each other. Nothing is done
+    /// where there is one, or where the cluster began with nothing and has no snapshot yet.
     ///
     /// # Errors
-    /// The broker cannot be used, or does not have it; the directory cannot be written.
-    pub async fn restore(&self, data_dir: &Path) -> Result<Revision, RestoreError> {
+    /// The broker cannot be used, or does not have it; it is not what it should be; the directory cannot be
+    /// written.
+    pub async fn restore(&self, data_dir: &Path, chain: &dyn Chain) -> Result<(), RestoreError> {
         let session = self.inner.link.settled().await?;
         let path = data_dir.join(EmbeddedStore::FILE);
-        let Some(base) = &session.record().base else { return Ok(Revision(0)) };
-        let failed = |source| ComponentError::File { path: path.clone(), source };
-        if !tokio::fs::try_exists(&path).await.map_err(failed)? {
-            // The file has its name only when it is whole.
-            let partial = path.with_extension("part");
-            self.inner.components.get(base.snapshot()?, &partial).await?;
-            tokio::fs::rename(&partial, &path).await.map_err(failed)?;
+        if tokio::fs::try_exists(&path).await.map_err(|source| ComponentError::File { path, source })? {
+            return Ok(());
         }
-        Ok(base.revision())
+        let snapshots = self.snapshots();
+        let newest = snapshots.newest(&session).await?.map(|newest| newest.base);
+        let Some(base) = newest.or_else(|| session.record().base.clone()) else { return Ok(()) };
+        // The file has its name only when it is whole.
+        let received = snapshots.receive(&session, &base, data_dir).await?;
+        received.verify(chain, None).await?;
+        Ok(received.install(data_dir).await?)
+    }
+
+    /// Deletes the components that were not `needed`, nor put, for `grace`, as far as `collection` has seen.
+    /// Snapshots are needed, too, and whoever asks need not know them.
+    ///
+    /// # Errors
+    /// The broker does not do it. What was deleted is deleted.
+    pub async fn collect(
+        &self,
+        collection: &mut Collection,
+        mut needed: HashSet<Digest>,
+        grace: Duration,
+    ) -> Result<Collected, RestoreError> {
+        let session = self.inner.link.settled().await?;
+        let newest = self.snapshots().newest(&session).await?.map(|newest| newest.base);
+        for base in newest.iter().chain(&session.record().base) {
+            needed.insert(base.snapshot()?);
+        }
+        Ok(self.inner.components.collect(collection, &needed, grace).await?)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn link(&self) -> &Link {
+        &self.inner.link
+    }
+
+    fn snapshots(&self) -> Snapshots {
+        Snapshots::new(Bucket::new(&self.inner.names))
     }
 
     /// Begins to leave for good: others decide in its place, and do not wait for it. They get its triggers as
@@ -278,24 +283,25 @@ impl Cluster {
     }
 }
 
-/// A node's copy of the inbox that all nodes have in common.
-#[derive(Clone)]
-pub struct InboxReplica {
-    /// The copy.
-    pub inbox: EmbeddedInbox,
-    /// The folder that it is in.
-    pub folder: PathBuf,
-    /// The limits that it was opened with: the same on every node.
-    pub limits: InboxLimits,
-}
-
-/// Why a node did not get what its cluster began with.
+/// Why what is kept beside the log cannot be had or cared for.
 #[derive(Debug, thiserror::Error)]
 pub enum RestoreError {
     /// The cluster cannot be used.
     #[error(transparent)]
     Cluster(#[from] ClusterError),
-    /// What it began with cannot be had.
-    #[error(transparent)]
-    Component(#[from] ComponentError),
+    /// Its state cannot be had.
+    #[error("{0}")]
+    State(String),
+}
+
+impl From<ComponentError> for RestoreError {
+    fn from(error: ComponentError) -> Self {
+        Self::State(error.to_string())
+    }
+}
+
+impl From<SnapshotError> for RestoreError {
+    fn from(error: SnapshotError) -> Self {
+        Self::State(error.to_string())
+    }
 }

@@ -1,15 +1,19 @@
 //! Components in the broker's object store, by the SHA-256 of their bytes.
 
 mod bucket;
+mod collection;
 mod error;
 
-use std::{path::Path, time::Duration};
+use std::{collections::HashSet, path::Path, time::Duration};
 
 use tokio::time::timeout;
 use wasm_fn_core::Digest;
 
 pub(crate) use self::bucket::Bucket;
-pub use self::error::ComponentError;
+pub use self::{
+    collection::{Collected, Collection},
+    error::ComponentError,
+};
 use crate::link::{Link, Session};
 
 /// For how long a connection is waited for.
@@ -27,7 +31,8 @@ impl Components {
         Self { link, bucket }
     }
 
-    /// Puts the file at `path`, which has the SHA-256 `digest`, unless it is there.
+    /// Puts the file at `path`, which has the SHA-256 `digest`. If it is there, it is known to be wanted from
+    /// now on, and is [collected](crate::Cluster::collect) a grace later at the earliest.
     ///
     /// # Errors
     /// The file cannot be read, has another digest, or the broker does not take it. It is not there then, or
@@ -58,6 +63,16 @@ impl Components {
     /// The broker does not do it.
     pub async fn delete(&self, digest: Digest) -> Result<(), ComponentError> {
         self.bucket.delete(&*self.session().await?, digest).await
+    }
+
+    /// Deletes what was not `needed`, nor put, for `grace`, as far as `collection` has seen.
+    pub(crate) async fn collect(
+        &self,
+        collection: &mut Collection,
+        needed: &HashSet<Digest>,
+        grace: Duration,
+    ) -> Result<Collected, ComponentError> {
+        collection.pass(&self.bucket, &*self.session().await?, needed, grace).await
     }
 
     async fn session(&self) -> Result<Session, ComponentError> {

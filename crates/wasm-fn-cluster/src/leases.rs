@@ -24,6 +24,10 @@ use crate::looking;
 pub(crate) use self::keeper::Keeper;
 pub use self::table::LEASES_MAX;
 
+/// The lease of the node that keeps the log short and collects components that nobody needs: whoever takes
+/// part should [contend](Leases::contend) for it.
+pub const HOUSEKEEPING: &str = "housekeeping";
+
 /// The leases that a node has, and which it would take.
 #[derive(Clone)]
 pub struct Leases {

@@ -26,16 +26,18 @@ mod messages;
 mod names;
 mod questions;
 mod setup;
+mod snapshots;
 mod store;
 
-pub use cluster::{Cluster, ClusterOptions, InboxReplica, LEASE_DEFAULT, LEASE_MAX, LEASE_MIN, RestoreError};
-pub use components::{ComponentError, Components};
+pub use cluster::{
+    Cluster, ClusterOptions, LEASE_DEFAULT, LEASE_MAX, LEASE_MIN, LOG_KEEP_DEFAULT, RestoreError,
+};
+pub use components::{Collected, Collection, ComponentError, Components};
 pub use contact::{Contact, ContactState};
 pub use error::ClusterError;
 pub use events::SharedInbox;
 pub use health::{ServerHealth, StreamHealth};
-pub use leases::{LEASES_MAX, Lease, Leases};
-pub use link::{AskError, BrokerFuture, BrokerMessage, Connector, ServerConnection, Subscription};
+pub use leases::{HOUSEKEEPING, LEASES_MAX, Lease, Leases};
 pub use messages::{MESSAGE_BYTES_MAX, Member, Messages, NodeMessage, PRESENCE_TEXT_BYTES_MAX};
 pub use questions::{ANSWER_BYTES_MAX, QUESTION_BYTES_MAX, Question, QuestionError, Questions};
 pub use setup::{

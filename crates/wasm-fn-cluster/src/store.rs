@@ -5,6 +5,7 @@ mod commit;
 mod fault;
 mod follower;
 mod reading;
+mod trimming;
 mod window;
 
 use std::{
@@ -26,7 +27,12 @@ use wasm_fn_store::{
 
 pub(crate) use self::commit::rfc3339;
 use self::{fault::Fault, window::Window};
-use crate::{Contact, Messages, link::Link, names::Names};
+use crate::{
+    Contact, Leases, Messages,
+    link::Link,
+    names::Names,
+    snapshots::{Received, Snapshots},
+};
 
 /// Decides whether a record follows another.
 pub trait Chain: Send + Sync + 'static {
@@ -54,8 +60,12 @@ pub(crate) struct StoreOptions<R> {
     pub(crate) link: Link,
     pub(crate) contact: Contact,
     pub(crate) messages: Messages,
+    pub(crate) leases: Leases,
+    pub(crate) snapshots: Snapshots,
     pub(crate) names: Names,
     pub(crate) lease: Duration,
+    /// How many changes the log keeps behind the last snapshot.
+    pub(crate) log_keep: u64,
     pub(crate) stop: CancellationToken,
 }
 
@@ -115,6 +125,10 @@ impl<R: Store> ReplicatedStore<R> {
         });
         inner.options.messages.set_head(loaded.revision);
         inner.follow_log();
+        let (leases, snapshots) = (inner.options.leases.clone(), inner.options.snapshots.clone());
+        let trimming =
+            trimming::run(Arc::clone(&inner), leases, snapshots, inner.options.log_keep, stop.clone());
+        tokio::spawn(trimming);
         Ok(Self { inner, _end: Arc::new(stop.drop_guard()) })
     }
 
@@ -144,10 +158,39 @@ impl<R: Store> Inner<R> {
     async fn apply(self: &Arc<Self>, commits: Vec<Commit>) -> Result<(), Fault> {
         let inner = Arc::clone(self);
         let applied = tokio::spawn(async move { inner.apply_whole(commits).await });
-        applied.await.unwrap_or_else(|error| {
-            let path = PathBuf::from(&*self.options.names.log);
-            Err(Fault::Replica(StoreError::Database { path, reason: error.to_string() }))
-        })
+        applied.await.unwrap_or_else(|error| Err(self.interrupted(&error)))
+    }
+
+    /// Goes on from `received`, which was verified to follow the replica.
+    ///
+    /// # Cancel safety
+    /// It goes on if the future is dropped.
+    async fn jump(self: &Arc<Self>, received: Received) -> Result<(), Fault> {
+        let inner = Arc::clone(self);
+        let jumped = tokio::spawn(async move {
+            let mut end = inner.end.lock().await;
+            inner.options.replica.advance_to(&received.store).await.map_err(Fault::Replica)?;
+            let revision = received.last.revision;
+            *end = Some(received.last.clone());
+            inner.reached(revision);
+            Ok(())
+        });
+        jumped.await.unwrap_or_else(|error| Err(self.interrupted(&error)))
+    }
+
+    fn interrupted(&self, error: &tokio::task::JoinError) -> Fault {
+        let path = PathBuf::from(&*self.options.names.log);
+        Fault::Replica(StoreError::Database { path, reason: error.to_string() })
+    }
+
+    /// The replica has everything up to `revision`.
+    fn reached(&self, revision: Revision) {
+        self.options.messages.set_head(revision);
+        self.head.send_modify(|head| {
+            head.revision = revision;
+            // What could not be applied was.
+            head.fault.take_if(|fault| !fault.is_lasting());
+        });
     }
 
     async fn apply_whole(&self, commits: Vec<Commit>) -> Result<(), Fault> {
@@ -171,14 +214,9 @@ impl<R: Store> Inner<R> {
         let Some(last) = previous.filter(|_| !new.is_empty()) else { return Ok(()) };
         self.options.replica.commit_all(new.clone()).await.map_err(Fault::Replica)?;
         let revision = last.revision;
-        self.options.messages.set_head(revision);
         *end = Some(last);
         self.window.lock().unwrap_or_else(PoisonError::into_inner).push_all(new);
-        self.head.send_modify(|head| {
-            head.revision = revision;
-            // What could not be applied was.
-            head.fault.take_if(|fault| !fault.is_lasting());
-        });
+        self.reached(revision);
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Where it is not installed, each test is skipped by name.
 
-mod asking;
+mod collecting;
 mod committing;
 mod eventing;
 mod leasing;
@@ -10,6 +10,7 @@ mod sending;
 mod server;
 mod setting_up;
 mod surviving;
+mod trimming;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -21,7 +22,7 @@ use wasm_fn_store::{Commit, EmbeddedStore, Followed, JournalRange, Record, Store
 use self::server::Server;
 use crate::{
     Chain, Cluster, ClusterError, ClusterOptions, ContactState, InitOptions, InitReport, LEASE_DEFAULT,
-    Monitors, ReplicatedStore, init,
+    LOG_KEEP_DEFAULT, Monitors, ReplicatedStore, init,
 };
 
 /// Longer than anything a test waits for.
@@ -61,6 +62,7 @@ fn options(brokers: &[String], node: &str) -> ClusterOptions {
         tls: tls(),
         addresses: Arc::new(|_: SocketAddr| Ok(())),
         lease: LEASE_DEFAULT,
+        log_keep: LOG_KEEP_DEFAULT,
         cluster_id: None,
         key: None,
     }

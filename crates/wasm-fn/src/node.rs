@@ -330,6 +330,7 @@ impl Node {
         if let Some(sharing) = &sharing {
             tokio::spawn(cluster::complete(Arc::clone(sharing), control.clone()));
             tokio::spawn(cluster::present(Arc::clone(sharing), control.clone()));
+            tokio::spawn(cluster::collect(Arc::clone(sharing), control.clone()));
         }
         let announcing = tokio::spawn(std::future::ready(()));
         let mut node = Self {

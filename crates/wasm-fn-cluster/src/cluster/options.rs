@@ -15,6 +15,10 @@ pub const LEASE_MIN: Duration = Duration::from_secs(1);
 /// The longest lease.
 pub const LEASE_MAX: Duration = Duration::from_secs(60);
 
+/// How many changes the log keeps behind the last snapshot: a node that was away for fewer goes on from the
+/// log.
+pub const LOG_KEEP_DEFAULT: u64 = 10_000;
+
 /// How a node takes part in a cluster.
 #[derive(Clone)]
 pub struct ClusterOptions {
@@ -35,6 +39,8 @@ pub struct ClusterOptions {
     /// How long the node may be without news of the broker, and how long its leases last: from [`LEASE_MIN`]
     /// to [`LEASE_MAX`], and the same on every node.
     pub lease: Duration,
+    /// How many changes the log keeps behind the last snapshot, if they are not too large.
+    pub log_keep: u64,
     /// The id of the cluster that the node's state belongs to; `None` if it belongs to none yet.
     pub cluster_id: Option<String>,
     /// The fingerprint of the key that the node has of the cluster; `None` where it has none yet.

@@ -1,11 +1,17 @@
 //! An object store as NATS lays it out (ADR-20): the chunks of an object are the messages of a subject of
 //! their own, and one message, which replaces the one before, says which subject that is.
 
-use std::{path::Path, time::Duration};
+use std::{
+    collections::{BTreeMap, HashSet},
+    path::Path,
+    time::Duration,
+};
 
+use async_nats::jetstream;
 use base64::{Engine as _, prelude::BASE64_URL_SAFE};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tokio::{
     fs::File,
@@ -15,7 +21,7 @@ use wasm_fn_core::Digest;
 
 use super::ComponentError;
 use crate::{
-    link::{Api, EXPECTED_LAST_OF_SUBJECT, is_overtaken},
+    link::{Api, AskError, EXPECTED_LAST_OF_SUBJECT, is_overtaken},
     names::Names,
 };
 
@@ -24,6 +30,9 @@ const CHUNK_BYTES: usize = 256 << 10;
 
 /// Longest time for each answer.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How often a component is put when others write it at the same time.
+const TRIES: u32 = 8;
 
 /// The header by which a message replaces all before it with its subject.
 const ROLLUP: (&str, &str) = ("Nats-Rollup", "sub");
@@ -49,7 +58,19 @@ struct Info {
     deleted: bool,
     #[serde(default)]
     mtime: String,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    metadata: BTreeMap<String, String>,
 }
+
+/// A text that the bucket has under a name, in an object without chunks.
+pub(crate) struct Text {
+    /// The number of the message that says it; 0 if there is none.
+    pub(crate) sequence: u64,
+    pub(crate) text: Option<String>,
+}
+
+/// Under what an object without chunks has its text.
+const TEXT: &str = "text";
 
 /// What an object's subject has at present.
 struct Found {
@@ -63,20 +84,59 @@ impl Bucket {
         Self { name: names.bucket.to_string(), stream: names.components.to_string() }
     }
 
+    /// Puts a component. One that is there is said to be there once more, so that whoever was about to delete
+    /// it sees that it is wanted.
     pub(crate) async fn put(&self, api: &Api, digest: Digest, path: &Path) -> Result<(), ComponentError> {
-        let found = self.find(api, digest).await?;
-        if found.info.is_some() {
-            return Ok(());
+        let name = digest.to_string();
+        for _ in 0..TRIES {
+            let found = self.find(api, &name).await?;
+            let said = match &found.info {
+                Some(info) => {
+                    let said = self.say(api, info, found.sequence).await;
+                    said.map_err(ComponentError::unanswered)?
+                }
+                None => self.put_new(api, digest, path, found.sequence).await?,
+            };
+            match said {
+                Ok(()) => return Ok(()),
+                Err(error) if is_overtaken(&error) => {}
+                Err(error) => return Err(ComponentError::refused(&error, size(found.info.as_ref()))),
+            }
         }
+        Err(ComponentError::Broker { reason: format!("others write {digest} at the same time") })
+    }
+
+    /// Puts a component that is not there, unless somebody says something of it after the message with the
+    /// number `sequence`.
+    async fn put_new(
+        &self,
+        api: &Api,
+        digest: Digest,
+        path: &Path,
+        sequence: u64,
+    ) -> Result<Result<(), jetstream::Error>, ComponentError> {
         let failed = |source| ComponentError::File { path: path.to_owned(), source };
         let bytes = tokio::fs::metadata(path).await.map_err(failed)?.len();
         let nuid = format!("{:032x}", rand::random::<u128>());
-        match self.put_chunks(api, digest, path, &nuid, bytes).await {
-            Ok(info) => self.publish(api, digest, &info, found.sequence, bytes).await,
+        let info = match self.put_chunks(api, digest, path, &nuid, bytes).await {
+            Ok(info) => info,
             Err(error) => {
                 self.discard(api, &nuid).await;
-                Err(error)
+                return Err(error);
             }
+        };
+        match self.say(api, &info, sequence).await {
+            Ok(Ok(())) => Ok(Ok(())),
+            Ok(Err(error)) => {
+                self.discard(api, &nuid).await;
+                if is_overtaken(&error) {
+                    Ok(Err(error))
+                } else {
+                    Err(ComponentError::refused(&error, bytes))
+                }
+            }
+            // It may be there, and then needs its chunks.
+            Err(error) => Err(ComponentError::unanswered(error)),
         }
     }
 
@@ -113,28 +173,6 @@ impl Bucket {
         Ok(self.info(digest, nuid, size, chunks))
     }
 
-    /// Says where an object is, unless somebody said so since the message with the number `sequence`.
-    async fn publish(
-        &self,
-        api: &Api,
-        digest: Digest,
-        info: &Info,
-        sequence: u64,
-        bytes: u64,
-    ) -> Result<(), ComponentError> {
-        let error = match self.say(api, digest, info, sequence).await {
-            Ok(Ok(_)) => return Ok(()),
-            Ok(Err(error)) => error,
-            // It may be there, and then needs its chunks.
-            Err(error) => return Err(ComponentError::unanswered(error)),
-        };
-        self.discard(api, &info.nuid).await;
-        if is_overtaken(&error) && self.contains(api, digest).await? {
-            return Ok(());
-        }
-        Err(ComponentError::refused(&error, bytes))
-    }
-
     pub(crate) async fn get(&self, api: &Api, digest: Digest, path: &Path) -> Result<(), ComponentError> {
         let got = self.get_chunks(api, digest, path).await;
         if got.is_err() {
@@ -146,7 +184,7 @@ impl Bucket {
 
     async fn get_chunks(&self, api: &Api, digest: Digest, path: &Path) -> Result<(), ComponentError> {
         let missing = || ComponentError::Missing { digest };
-        let info = self.find(api, digest).await?.info.ok_or_else(missing)?;
+        let info = self.find(api, &digest.to_string()).await?.info.ok_or_else(missing)?;
         let failed = |source| ComponentError::File { path: path.to_owned(), source };
         let mut file = File::create(path).await.map_err(failed)?;
         let (subject, mut hash) = (self.chunks(&info.nuid), Sha256::new());
@@ -168,53 +206,149 @@ impl Bucket {
     }
 
     pub(crate) async fn contains(&self, api: &Api, digest: Digest) -> Result<bool, ComponentError> {
-        Ok(self.find(api, digest).await?.info.is_some())
+        Ok(self.find(api, &digest.to_string()).await?.info.is_some())
     }
 
     pub(crate) async fn delete(&self, api: &Api, digest: Digest) -> Result<(), ComponentError> {
-        let found = self.find(api, digest).await?;
+        let found = self.find(api, &digest.to_string()).await?;
         let Some(info) = found.info else { return Ok(()) };
-        let nuid = info.nuid.clone();
-        let gone = Info { deleted: true, size: 0, chunks: 0, digest: String::new(), ..info };
-        let said = self.say(api, digest, &gone, found.sequence).await;
-        match said.map_err(ComponentError::unanswered)? {
-            Ok(_) => {
-                self.discard(api, &nuid).await;
-                Ok(())
-            }
+        match self.delete_found(api, info, found.sequence).await? {
+            Ok(()) => Ok(()),
             Err(error) => Err(ComponentError::refused(&error, 0)),
         }
     }
 
-    /// What the broker has of a component.
-    async fn find(&self, api: &Api, digest: Digest) -> Result<Found, ComponentError> {
-        let subject = self.subject(digest);
+    /// Deletes the object that `info` is of, unless somebody says something of it after the message with the
+    /// number `sequence`.
+    async fn delete_found(
+        &self,
+        api: &Api,
+        info: Info,
+        sequence: u64,
+    ) -> Result<Result<(), jetstream::Error>, ComponentError> {
+        let nuid = info.nuid.clone();
+        let gone = Info { deleted: true, size: 0, chunks: 0, digest: String::new(), ..info };
+        let said = self.say(api, &gone, sequence).await.map_err(ComponentError::unanswered)?;
+        if said.is_ok() {
+            self.discard(api, &nuid).await;
+        }
+        Ok(said)
+    }
+
+    /// The text under `name`.
+    pub(crate) async fn text(&self, api: &Api, name: &str) -> Result<Text, ComponentError> {
+        let Found { sequence, info } = self.find(api, name).await?;
+        Ok(Text { sequence, text: info.and_then(|mut info| info.metadata.remove(TEXT)) })
+    }
+
+    /// Puts `text` under `name`, unless somebody did after the message with the number `sequence`. Returns
+    /// whether it was put.
+    pub(crate) async fn put_text(
+        &self,
+        api: &Api,
+        name: &str,
+        text: String,
+        sequence: u64,
+    ) -> Result<bool, ComponentError> {
+        let nothing = Digest(Sha256::digest([]).into());
+        let metadata = BTreeMap::from([(TEXT.to_owned(), text)]);
+        let nuid = format!("{:032x}", rand::random::<u128>());
+        let info = Info { name: name.to_owned(), metadata, ..self.info(nothing, &nuid, 0, 0) };
+        match self.say(api, &info, sequence).await.map_err(ComponentError::unanswered)? {
+            Ok(()) => Ok(true),
+            Err(error) if is_overtaken(&error) => Ok(false),
+            Err(error) => Err(ComponentError::refused(&error, 0)),
+        }
+    }
+
+    /// What the broker has under `name`.
+    async fn find(&self, api: &Api, name: &str) -> Result<Found, ComponentError> {
+        let subject = self.subject(name);
         let kept = api.last_of(&self.stream, &subject, PATIENCE).await.map_err(ComponentError::unanswered)?;
         let Some(kept) = kept else { return Ok(Found { sequence: 0, info: None }) };
         let info: Info = serde_json::from_slice(&kept.payload).map_err(|error| ComponentError::Broker {
-            reason: format!("what it has of {digest} cannot be read: {error}"),
+            reason: format!("what it has of {name} cannot be read: {error}"),
         })?;
         Ok(Found { sequence: kept.sequence, info: Some(info).filter(|info| !info.deleted) })
     }
 
+    /// Says what an object is, unless somebody said something of it after the message with the number
+    /// `sequence`.
     async fn say(
         &self,
         api: &Api,
-        digest: Digest,
         info: &Info,
         sequence: u64,
-    ) -> Result<Result<(), async_nats::jetstream::Error>, crate::link::AskError> {
+    ) -> Result<Result<(), jetstream::Error>, AskError> {
         let text: Bytes = serde_json::to_vec(info).expect("a struct of texts and numbers is JSON").into();
         let headers = [(ROLLUP.0, ROLLUP.1.to_owned()), (EXPECTED_LAST_OF_SUBJECT, sequence.to_string())];
-        let taken = api.put(&self.subject(digest), &headers, text, PATIENCE).await?;
+        let taken = api.put(&self.subject(&info.name), &headers, text, PATIENCE).await?;
         Ok(taken.map(|_| ()))
     }
 
+    /// The names of all objects, those that are gone included.
+    pub(super) async fn names(&self, api: &Api) -> Result<HashSet<String>, ComponentError> {
+        let prefix = format!("$O.{}.M.", self.name);
+        let subjects = api.subjects(&self.stream, &format!("{prefix}>"), PATIENCE).await;
+        let subjects = subjects.map_err(ComponentError::unanswered)?;
+        let name = |subject: String| {
+            let name = BASE64_URL_SAFE.decode(subject.strip_prefix(&prefix)?).ok()?;
+            String::from_utf8(name).ok()
+        };
+        Ok(subjects.into_iter().filter_map(name).collect())
+    }
+
+    /// The ids of all chunks.
+    pub(super) async fn chunk_ids(&self, api: &Api) -> Result<HashSet<String>, ComponentError> {
+        let prefix = self.chunks("");
+        let subjects = api.subjects(&self.stream, &format!("{prefix}>"), PATIENCE).await;
+        let subjects = subjects.map_err(ComponentError::unanswered)?;
+        let id = |subject: String| subject.strip_prefix(&prefix).map(str::to_owned);
+        Ok(subjects.into_iter().filter_map(id).collect())
+    }
+
+    /// The id of the chunks of the object `name`, if there is one.
+    pub(super) async fn chunks_of(&self, api: &Api, name: &str) -> Result<Option<String>, ComponentError> {
+        Ok(self.find(api, name).await?.info.map(|info| info.nuid))
+    }
+
+    /// The number of the message that says what a component is, or that it is gone.
+    pub(super) async fn sequence(&self, api: &Api, digest: Digest) -> Result<u64, ComponentError> {
+        Ok(self.find(api, &digest.to_string()).await?.sequence)
+    }
+
+    /// Deletes a component, or the message that says that it is gone, unless anything was said of it after
+    /// the message with the number `sequence`. Returns whether a component was deleted.
+    pub(super) async fn collect(
+        &self,
+        api: &Api,
+        digest: Digest,
+        sequence: u64,
+    ) -> Result<bool, ComponentError> {
+        let name = digest.to_string();
+        let found = self.find(api, &name).await?;
+        if found.sequence != sequence {
+            return Ok(false);
+        }
+        let Some(info) = found.info else {
+            // A message that comes meanwhile has a later number, and stays.
+            let question = json!({ "filter": self.subject(&name), "seq": sequence + 1 });
+            let asked = api.ask::<Value>(&format!("STREAM.PURGE.{}", self.stream), &question, PATIENCE).await;
+            let purged = asked.map_err(ComponentError::unanswered)?;
+            return purged.map(|_| false).map_err(|error| ComponentError::refused(&error, 0));
+        };
+        match self.delete_found(api, info, sequence).await? {
+            Ok(()) => Ok(true),
+            Err(error) if is_overtaken(&error) => Ok(false),
+            Err(error) => Err(ComponentError::refused(&error, 0)),
+        }
+    }
+
     /// Deletes the chunks of an object that nobody refers to. If that fails they only take room.
-    async fn discard(&self, api: &Api, nuid: &str) {
+    pub(super) async fn discard(&self, api: &Api, nuid: &str) {
         let (what, question) =
-            (format!("STREAM.PURGE.{}", self.stream), serde_json::json!({ "filter": self.chunks(nuid) }));
-        let asked = api.ask::<serde_json::Value>(&what, &question, PATIENCE).await;
+            (format!("STREAM.PURGE.{}", self.stream), json!({ "filter": self.chunks(nuid) }));
+        let asked = api.ask::<Value>(&what, &question, PATIENCE).await;
         if !matches!(asked, Ok(Ok(_))) {
             tracing::debug!(nuid, "chunks of a component are left on the broker");
         }
@@ -231,6 +365,7 @@ impl Bucket {
             deleted: false,
             // What tools write where they know no time.
             mtime: "0001-01-01T00:00:00Z".to_owned(),
+            metadata: BTreeMap::new(),
         }
     }
 
@@ -238,7 +373,11 @@ impl Bucket {
         format!("$O.{}.C.{nuid}", self.name)
     }
 
-    fn subject(&self, digest: Digest) -> String {
-        format!("$O.{}.M.{}", self.name, BASE64_URL_SAFE.encode(digest.to_string()))
+    fn subject(&self, name: &str) -> String {
+        format!("$O.{}.M.{}", self.name, BASE64_URL_SAFE.encode(name))
     }
+}
+
+fn size(info: Option<&Info>) -> u64 {
+    info.map_or(0, |info| info.size)
 }

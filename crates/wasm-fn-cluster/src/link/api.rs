@@ -1,6 +1,9 @@
 //! Questions to JetStream, each with a bound for its answer.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use async_nats::{
     HeaderMap,
@@ -147,6 +150,19 @@ struct SubjectsAnswer {
 struct SubjectsState {
     #[serde(default)]
     subjects: BTreeMap<String, u64>,
+}
+
+#[derive(Deserialize)]
+struct SubjectsAnswer {
+    state: SubjectsState,
+    /// How many there are.
+    #[serde(default)]
+    total: usize,
+}
+
+#[derive(Deserialize)]
+struct SubjectsState {
+    subjects: Option<BTreeMap<String, u64>>,
 }
 
 #[derive(Deserialize)]
@@ -308,55 +324,26 @@ impl Api {
         self.get(stream, &serde_json::json!({ "seq": sequence, "next_by_subj": subject }), patience).await
     }
 
-    /// The last message with this subject, as any server has it that has the stream: it may be older than
-    /// what the leader has. `None` if that server has none.
-    pub(crate) async fn any_last_of(
-        &self,
-        stream: &str,
-        subject: &str,
-        patience: Duration,
-    ) -> Result<Option<Kept>, AskError> {
-        let asked = format!("$JS.API.DIRECT.GET.{stream}.{subject}");
-        let message = self.exchange(&asked, None, Bytes::new(), patience).await?;
-        match message.status {
-            None => {}
-            Some(StatusCode::NOT_FOUND) => return Ok(None),
-            Some(status) => return Err(AskError::Answer(format!("status {status}"))),
-        }
-        let map = message.headers.unwrap_or_default();
-        let sequence = map.get("Nats-Sequence").and_then(|value| value.as_str().parse().ok());
-        let sequence = sequence.ok_or_else(|| AskError::Answer("message without a number".to_owned()))?;
-        let mut headers = String::new();
-        for (name, values) in map.iter() {
-            for value in values {
-                let _ = writeln!(headers, "{name}: {value}");
-            }
-        }
-        Ok(Some(Kept { sequence, subject: subject.to_owned(), headers, payload: message.payload }))
-    }
-
-    /// The subjects within `filter` that the stream has messages with, from the one with the number `offset`
-    /// on. Its leader answers.
+    /// The subjects of a stream's messages, of those that match `filter`.
     pub(crate) async fn subjects(
         &self,
         stream: &str,
         filter: &str,
-        offset: u64,
         patience: Duration,
-    ) -> Result<SubjectsPage, AskError> {
-        let question = serde_json::json!({ "subjects_filter": filter, "offset": offset });
-        let answer =
-            self.ask::<SubjectsAnswer>(&format!("STREAM.INFO.{stream}"), &question, patience).await?;
-        let SubjectsAnswer { total, state } = answer.map_err(|error| AskError::Answer(error.to_string()))?;
-        Ok(SubjectsPage { subjects: state.subjects.into_keys().collect(), total })
-    }
-
-    /// Removes all messages within `filter`.
-    pub(crate) async fn purge(&self, stream: &str, filter: &str, patience: Duration) -> Result<(), AskError> {
-        let question = serde_json::json!({ "filter": filter });
-        let what = format!("STREAM.PURGE.{stream}");
-        let purged = self.ask::<serde_json::Value>(&what, &question, patience).await?;
-        purged.map(|_| ()).map_err(|error| AskError::Answer(error.to_string()))
+    ) -> Result<BTreeSet<String>, AskError> {
+        let mut subjects = BTreeSet::new();
+        loop {
+            let question = serde_json::json!({ "subjects_filter": filter, "offset": subjects.len() });
+            let asked =
+                self.ask::<SubjectsAnswer>(&format!("STREAM.INFO.{stream}"), &question, patience).await?;
+            let found = asked.map_err(|error| AskError::Answer(error.to_string()))?;
+            let (before, page) = (subjects.len(), found.state.subjects.unwrap_or_default());
+            subjects.extend(page.into_keys());
+            // The broker tells a bounded number at a time.
+            if subjects.len() == before || subjects.len() >= found.total {
+                return Ok(subjects);
+            }
+        }
     }
 
     async fn get(

@@ -38,3 +38,16 @@ fn what_is_no_commit_is_named() {
         "message is no commit: function name",
     );
 }
+
+/// A commit as this format has been written; another release may read it, or may have written it.
+const WRITTEN: &str = include_str!("../../formats/1/commit.json");
+
+#[test]
+fn commits_of_this_format_are_written_and_read_as_ever() {
+    let commit = commit(Subject::Function("hello".parse().unwrap()));
+    assert_eq!(write(&commit), WRITTEN.trim_end());
+    assert_eq!(read(7, WRITTEN.as_bytes()), Ok(commit.clone()));
+    // A later release that keeps the format may say more.
+    let more = WRITTEN.replacen('{', "{\"later\":[1],", 1);
+    assert_eq!(read(7, more.as_bytes()), Ok(commit));
+}

@@ -139,3 +139,29 @@ pub(super) async fn read(
     }
     serde_json::from_slice(&kept.payload).map(Some).map_err(malformed)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The record of a cluster as this format has been written; another release may read it.
+    const WRITTEN: &str = include_str!("../../formats/1/cluster.json");
+
+    #[test]
+    fn record_of_a_cluster_is_written_and_read_as_ever() {
+        let last = Record { revision: Revision(5), text: "record 5".to_owned() };
+        let record = ClusterRecord {
+            format: FORMAT,
+            cluster: "test".to_owned(),
+            id: "0123456789abcdef0123456789abcdef".to_owned(),
+            replicas: 3,
+            base: Some(Base::new(&last, Digest([0; 32]))),
+        };
+        assert_eq!(serde_json::to_string(&record).unwrap(), WRITTEN.trim_end());
+        // A later release that keeps the format may say more.
+        let more = WRITTEN.replacen('{', "{\"later\":[1],", 1);
+        for text in [WRITTEN, &more] {
+            assert_eq!(serde_json::from_str::<ClusterRecord>(text).unwrap(), record);
+        }
+    }
+}

@@ -20,7 +20,8 @@ pub(super) struct Spec {
     pub(super) initial: Map<String, Value>,
 }
 
-/// The log. Nothing is ever taken out of it, so that message numbers are revisions without gaps.
+/// The log. Message numbers are revisions without gaps. Only its beginning is taken out, once a snapshot of
+/// the state has it; an earlier release made logs from which nothing can be.
 pub(super) fn log(names: &Names, replicas: u8, first: Option<u64>) -> Spec {
     let config = json!({
         "subjects": [&*names.commits],
@@ -33,7 +34,6 @@ pub(super) fn log(names: &Names, replicas: u8, first: Option<u64>) -> Spec {
         "max_msgs_per_subject": -1,
         "max_msg_size": -1,
         "deny_delete": true,
-        "deny_purge": true,
         "allow_rollup_hdrs": false,
         "allow_direct": false,
         "no_ack": false,
@@ -42,11 +42,11 @@ pub(super) fn log(names: &Names, replicas: u8, first: Option<u64>) -> Spec {
         // Tells nodes that there is a commit, once it is kept.
         "republish": { "src": &*names.commits, "dest": &*names.committed, "headers_only": true },
     });
-    Spec {
-        stream: Arc::clone(&names.log),
-        config: object(config),
-        initial: object(first.map_or_else(|| json!({}), |first| json!({ "first_seq": first }))),
-    }
+    let initial = match first {
+        Some(first) => json!({ "deny_purge": false, "first_seq": first }),
+        None => json!({ "deny_purge": false }),
+    };
+    Spec { stream: Arc::clone(&names.log), config: object(config), initial: object(initial) }
 }
 
 /// The changes of the inbox. Those are deleted that a snapshot has.

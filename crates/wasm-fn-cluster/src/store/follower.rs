@@ -9,15 +9,15 @@ use futures_util::StreamExt as _;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 use wasm_fn_core::{NodeName, Revision};
-use wasm_fn_store::Store;
+use wasm_fn_store::Record;
 
 use super::{
-    Fault, Inner,
+    Fault, Inner, StoreOptions,
     reading::{self, LogState, ReadError},
 };
 use crate::{
-    contact::patience,
-    link::{AskError, Session, Subscription},
+    link::{AskError, Session},
+    snapshots::SnapshotError,
 };
 
 /// How often the log is asked for its last message at least, and how often in the time of a lease: one answer
@@ -28,6 +28,9 @@ const CHECKS_IN_LEASE: u32 = 5;
 /// For how long a log may end before the replica does: a server that was deposed as the leader answers for up
 /// to ten seconds (nats-server, `lostQuorumIntervalDefault`).
 const DEPOSED_LEADER_MAX: Duration = Duration::from_secs(12);
+
+/// For how long a message may be gone of a log that was just asked for its state, and is trimmed meanwhile.
+const TRIMMED_WAIT: Duration = Duration::from_secs(3);
 
 /// How soon a replica that takes nothing is tried again.
 const REPLICA_WAIT: Duration = Duration::from_secs(1);
@@ -70,6 +73,8 @@ struct Following<'a, R> {
     answered: Instant,
     /// How often a message was looked for in vain.
     missing: u32,
+    /// Since when the broker does not have what the replica needs to go on.
+    missed: Option<Instant>,
 }
 
 pub(super) async fn run<R: Store>(inner: Arc<Inner<R>>, stop: CancellationToken) {
@@ -122,6 +127,7 @@ async fn follow<R: Store>(inner: &Arc<Inner<R>>, session: &Session, shorter: &mu
         unproved: VecDeque::new(),
         answered: Instant::now(),
         missing: 0,
+        missed: None,
     };
     let mut told = match session.subscribe(&inner.options.names.committed).await {
         Ok(told) => told,
@@ -218,8 +224,10 @@ impl<R: Store> Following<'_, R> {
             .as_ref()
             .is_none_or(|checked| (&checked.created, checked.first) != (&state.created, state.first));
         if is_other {
-            self.check_end(&state).await?;
-            self.checked = Some(state.clone());
+            if !self.check_end(&state).await? {
+                return Ok(());
+            }
+            (self.checked, self.missed) = (Some(state.clone()), None);
             self.inner.checked.send_replace(self.session.number());
         }
         self.target = self.target.max(state.last);
@@ -235,20 +243,78 @@ impl<R: Store> Following<'_, R> {
         self.checked = None;
     }
 
-    /// Compares the replica's end with the log, which reaches that far.
-    async fn check_end(&mut self, state: &LogState) -> Result<(), End> {
+    /// Compares the replica's end with the log, which reaches that far. Where the log begins later, the
+    /// replica goes on from a snapshot. Returns whether the log goes on from the replica's end.
+    async fn check_end(&mut self, state: &LogState) -> Result<bool, End> {
         let end = self.inner.end.lock().await.clone();
         let names = &self.inner.options.names;
-        match reading::check_end(self.session, names, state, end.as_ref(), patience(self.inner.options.lease))
-            .await
-        {
-            Ok(()) => Ok(()),
+        match reading::check_end(self.session, names, state, end.as_ref(), PATIENCE).await {
+            Ok(()) => Ok(true),
+            Err(ReadError::Behind(first)) => {
+                self.skip_to(state, first, end).await?;
+                Ok(false)
+            }
             Err(ReadError::Fault(fault)) => Err(End::Fault(fault)),
-            Err(ReadError::Missing(sequence)) => Err(End::Fault(Fault::Diverged {
-                revision: Revision(sequence),
-                reason: "log has no record of that revision".to_owned(),
-            })),
+            // It may have been trimmed since it was asked for its state.
+            Err(ReadError::Missing(sequence)) => {
+                let reason = "log has no record of that revision".to_owned();
+                self.missed(state, Revision(sequence), reason)?;
+                Ok(false)
+            }
             Err(ReadError::Unanswered(error)) => Err(End::Lost(error.to_string())),
+        }
+    }
+
+    /// The broker does not have what the replica needs to go on from `revision`. That is so for a moment if
+    /// another node trims the log, or if a server answers that leads no longer.
+    fn missed(&mut self, state: &LogState, revision: Revision, reason: String) -> Result<(), End> {
+        let since = *self.missed.get_or_insert_with(Instant::now);
+        let wait = if state.is_replicated { DEPOSED_LEADER_MAX } else { TRIMMED_WAIT };
+        if since.elapsed() > wait {
+            return Err(End::Fault(Fault::Diverged { revision, reason }));
+        }
+        self.doubt(reason);
+        Ok(())
+    }
+
+    /// Goes on from the newest snapshot, since the log begins with the revision `first`, later than `end`,
+    /// which the replica ends with. What is not possible now is tried again.
+    async fn skip_to(&mut self, state: &LogState, first: Revision, end: Option<Record>) -> Result<(), End> {
+        let at = end.as_ref().map_or(Revision(0), |end| end.revision);
+        let (inner, session) = (self.inner, self.session);
+        let StoreOptions { snapshots, replica, chain, .. } = &inner.options;
+        let received = async {
+            let Some(newest) = snapshots.newest(session).await? else { return Ok(None) };
+            let revision = newest.base.revision();
+            if revision <= at || revision.next() < first {
+                return Ok(None);
+            }
+            let received = snapshots.receive(session, &newest.base, replica.data_dir()).await?;
+            received.verify(&**chain, end.as_ref()).await?;
+            Ok(Some(received))
+        };
+        match received.await {
+            Ok(Some(received)) => {
+                let revision = received.last.revision;
+                inner.jump(received).await.map_err(End::Fault)?;
+                tracing::info!(from = at.0, to = revision.0, "state goes on from a snapshot");
+                (self.answered, self.missed) = (Instant::now(), None);
+                // What is behind it follows.
+                inner.nudge.notify_one();
+                Ok(())
+            }
+            Ok(None) => {
+                let reason = format!("log begins with revision {first}, expected {}", at.next());
+                self.missed(state, at.next(), reason)
+            }
+            Err(SnapshotError::Diverged { revision, reason }) => {
+                Err(End::Fault(Fault::Diverged { revision, reason }))
+            }
+            Err(SnapshotError::Store(error)) => Err(End::Fault(Fault::Replica(error))),
+            Err(error) => {
+                self.doubt(error.to_string());
+                Ok(())
+            }
         }
     }
 

@@ -40,6 +40,8 @@ pub(super) struct LogState {
 pub(super) enum ReadError {
     /// There is no such message.
     Missing(u64),
+    /// The log begins with this revision, and the replica ends before the one before.
+    Behind(Revision),
     /// It cannot be obeyed.
     Fault(Fault),
     /// There is no answer.
@@ -117,7 +119,7 @@ fn read(names: &Names, sequence: u64, payload: &[u8]) -> Result<Commit, Fault> {
 }
 
 /// Checks that the log, which has `state`, goes on from `end`, the last record of the replica. The log has to
-/// reach that far.
+/// reach that far, and may begin later.
 pub(super) async fn check_end(
     session: &Session,
     names: &Names,
@@ -127,6 +129,11 @@ pub(super) async fn check_end(
 ) -> Result<(), ReadError> {
     let at = end.map_or(Revision(0), |record| record.revision);
     let diverged = |revision, reason| Err(ReadError::Fault(Fault::Diverged { revision, reason }));
+    // A stream that never had a message begins with the number 0.
+    let first = Revision(state.first.max(1));
+    if at.next() < first || session.record().base_revision() > at {
+        return Err(ReadError::Behind(first));
+    }
     let base = session.record().base.as_ref();
     if let (Some(base), Some(end)) = (base, end)
         && base.revision() == at
@@ -134,13 +141,11 @@ pub(super) async fn check_end(
         let reason = "the cluster began with another record of that revision";
         return if base.is_at(end) { Ok(()) } else { diverged(at, reason.to_owned()) };
     }
-    // A stream that never had a message begins with the number 0.
-    let first = state.first.max(1);
-    if at.0 + 1 < first || session.record().base_revision() > at {
-        let reason = format!("log begins with revision {first}, expected {}", at.next());
-        return diverged(at.next(), reason);
-    }
     let Some(end) = end else { return Ok(()) };
+    if at.next() == first {
+        // Whether the next record follows is checked when it is applied.
+        return Ok(());
+    }
     let kept = session.message(&names.log, at.0, patience).await.map_err(ReadError::Unanswered)?;
     let Some(kept) = kept else { return Err(ReadError::Missing(at.0)) };
     let commit = read(names, at.0, &kept.payload).map_err(ReadError::Fault)?;

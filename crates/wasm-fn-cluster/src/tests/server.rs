@@ -16,6 +16,10 @@ use super::PATIENCE;
 /// What a broker of a cluster has to have.
 pub(crate) const SAFE: &str = "http: \"127.0.0.1:-1\"\njetstream { store_dir: STORE, sync_interval: always }";
 
+/// The same, of a server that thinks that it has more room than it has.
+const SAFE_BUT_ROOMY: &str =
+    "http: \"127.0.0.1:-1\"\njetstream { store_dir: STORE, sync_interval: always, max_file: 1GB }";
+
 /// One server with a directory for what it keeps.
 pub(crate) struct Server {
     child: Child,
@@ -26,13 +30,26 @@ pub(crate) struct Server {
 
 /// Whether the server is installed; says that `test` is skipped if it is not.
 fn installed(test: &str) -> bool {
-    let found = Command::new("nats-server").arg("-v").stdout(Stdio::null()).stderr(Stdio::null()).status();
-    if found.is_ok_and(|status| status.success()) {
-        return true;
-    }
+    let is_there = succeeds(Command::new("nats-server").arg("-v"));
+    is_there || skip(test, "nats-server is not installed")
+}
+
+/// Whether this user may mount a file system for a process alone; says that `test` is skipped if not.
+fn may_mount(test: &str) -> bool {
+    let is_possible = succeeds(Command::new("unshare").args(ALONE).args(["mount -t tmpfs tmpfs /mnt"]));
+    is_possible || skip(test, "this user may not mount anything")
+}
+
+fn succeeds(command: &mut Command) -> bool {
+    let status = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    status.is_ok_and(|status| status.success())
+}
+
+/// Says that `test` is skipped; `false`.
+fn skip(test: &str, why: &str) -> bool {
     let required = std::env::var_os("CI_REQUIRE_PROGRAMS").is_some();
-    assert!(!required, "{test} cannot run: nats-server is not installed");
-    let line = format!("skipped {test}: nats-server is not installed\n");
+    assert!(!required, "{test} cannot run: {why}");
+    let line = format!("skipped {test}: {why}\n");
     print!("{line}");
     if let Some(path) = std::env::var_os("CI_SKIPPED_TESTS").map(PathBuf::from) {
         let file = std::fs::OpenOptions::new().append(true).create(true).open(path);
@@ -50,6 +67,17 @@ impl Server {
     /// A broker with this configuration. `STORE` stands for a directory.
     pub(crate) fn configured(test: &str, config: &str) -> Option<Self> {
         installed(test).then(|| Self::run(config, -1))
+    }
+
+    /// A broker whose disk has this size; `None` also if this user may not make one.
+    pub(crate) fn cramped(test: &str, mib: u32) -> Option<Self> {
+        let config = format!("{SAFE_BUT_ROOMY}\nserver_name: cramped");
+        if !installed(test) || !may_mount(test) {
+            return None;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let (child, port) = run(folder.path(), &config, -1, Some(mib));
+        Some(Self { child, folder, config, port })
     }
 
     /// Three servers that are one broker.
@@ -75,7 +103,7 @@ impl Server {
 
     fn run(config: &str, port: i32) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let (child, port) = run(folder.path(), config, port);
+        let (child, port) = run(folder.path(), config, port, None);
         Self { child, folder, config: config.to_owned(), port }
     }
 
@@ -97,7 +125,7 @@ impl Server {
 
     /// Starts it again at the same address, after it was killed.
     pub(crate) fn start_again(&mut self) {
-        (self.child, self.port) = run(self.folder.path(), &self.config, i32::from(self.port));
+        (self.child, self.port) = run(self.folder.path(), &self.config, i32::from(self.port), None);
     }
 
     /// Kills it, and starts it again at the same address.
@@ -147,8 +175,12 @@ fn copy_folder(from: &Path, to: &Path) {
     }
 }
 
-/// Starts a server on what `path` holds, at `port`, or one that is free for -1. Returns its port, too.
-fn run(path: &Path, config: &str, port: i32) -> (Child, u16) {
+/// What makes `unshare` run a script that sees mounts of its own.
+const ALONE: [&str; 5] = ["--user", "--map-root-user", "--mount", "sh", "-c"];
+
+/// Starts a server on what `path` holds, at `port`, or one that is free for -1, where `mib` are set with a
+/// disk of that size. Returns its port, too.
+fn run(path: &Path, config: &str, port: i32, mib: Option<u32>) -> (Child, u16) {
     let text = config.replace("STORE", &format!("{:?}", path.join("store")));
     std::fs::write(path.join("nats.conf"), text).unwrap();
     for file in std::fs::read_dir(path).unwrap().map(|file| file.unwrap().path()) {
@@ -157,7 +189,17 @@ fn run(path: &Path, config: &str, port: i32) -> (Child, u16) {
         }
     }
     let log = std::fs::OpenOptions::new().append(true).create(true).open(path.join("log")).unwrap();
-    let mut command = Command::new("nats-server");
+    let mut command = match mib {
+        None => Command::new("nats-server"),
+        Some(mib) => {
+            std::fs::create_dir_all(path.join("store")).unwrap();
+            let script =
+                format!("mount -t tmpfs -o size={mib}m tmpfs \"$0\"/store && exec nats-server \"$@\"");
+            let mut command = Command::new("unshare");
+            command.args(ALONE).arg(script).arg(path);
+            command
+        }
+    };
     command.arg("-c").arg(path.join("nats.conf")).args(["-a", "127.0.0.1", "-p", &port.to_string()]);
     command.arg("--ports_file_dir").arg(path).stdout(Stdio::null()).stderr(log);
     let mut child = command.spawn().unwrap();

@@ -280,3 +280,31 @@ async fn a_broker_without_room_refuses_changes_by_name() {
     assert_eq!(a.store.load().await.unwrap().revision, Revision(made));
     assert!(a.store.fault().is_none());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_whose_disk_is_full_refuses_changes_by_name_and_nothing_is_lost() {
+    let test = "a_broker_whose_disk_is_full_refuses_changes_by_name_and_nothing_is_lost";
+    let Some(server) = Server::cramped(test, 8) else { return };
+    let brokers = [server.url()];
+    make(&brokers, 1).await;
+    let a = Node::joined(ClusterOptions { lease: Duration::from_secs(1), ..options(&brokers, "a") }).await;
+    let error = loop {
+        if let Err(error) = a.commit(&"x".repeat(100_000)).await {
+            break error;
+        }
+    };
+    let made = a.words().await.len() as u64;
+    assert!(made > 1, "{made}");
+    // A server that finds no room stops its JetStream, and then nobody answers.
+    let is_named = matches!(
+        error,
+        StoreError::DiskFull { .. } | StoreError::OutOfTouch { .. } | StoreError::Unknown { .. }
+    );
+    assert!(is_named, "{error}");
+    a.in_touch(false).await;
+    let error = a.commit("later").await.unwrap_err();
+    assert!(matches!(error, StoreError::OutOfTouch { .. }), "{error}");
+    assert!(error.to_string().contains("broker"), "{error}");
+    assert_eq!(a.store.load().await.unwrap().revision, Revision(made), "it serves what it has");
+    assert!(a.store.fault().is_none());
+}

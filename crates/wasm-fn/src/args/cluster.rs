@@ -41,6 +41,10 @@ pub(crate) struct Membership {
     /// takes until another node decides in its place: 1s to 60s, the same on every node [default: 5s]
     #[arg(help_heading = CLUSTER, long, env = "WASM_FN_CLUSTER_LEASE", value_name = "TIME", value_parser = humantime::parse_duration)]
     pub(crate) cluster_lease: Option<Duration>,
+    /// How many changes the cluster's log keeps for nodes that were away, behind the last snapshot of the
+    /// state: 10 to 1000000 [default: 10000]
+    #[arg(help_heading = CLUSTER, long, env = "WASM_FN_CLUSTER_LOG_KEEP", value_name = "N")]
+    pub(crate) cluster_log_keep: Option<u64>,
 }
 
 /// `cluster`.

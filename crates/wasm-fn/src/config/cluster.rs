@@ -6,7 +6,7 @@ use std::{
 };
 
 use serde::Deserialize;
-use wasm_fn_cluster::{LEASE_DEFAULT, LEASE_MAX, LEASE_MIN};
+use wasm_fn_cluster::{LEASE_DEFAULT, LEASE_MAX, LEASE_MIN, LOG_KEEP_DEFAULT};
 use wasm_fn_core::{ClusterName, NodeName};
 use wasm_fn_events::BrokerUrl;
 
@@ -18,6 +18,10 @@ const NAME: &str = "wasm-fn";
 
 /// The file with the key, in the data directory.
 const KEY_FILE: &str = "cluster.key";
+
+/// How many changes the log keeps at least and at most.
+const LOG_KEEP_MIN: u64 = 10;
+const LOG_KEEP_MAX: u64 = 1_000_000;
 
 /// Where a cluster's state is, and how to get there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +40,8 @@ pub(crate) struct Membership {
     pub(crate) key: PathBuf,
     /// How long a node may be without news, and how long leases last.
     pub(crate) lease: Duration,
+    /// How many changes the log keeps behind the last snapshot.
+    pub(crate) log_keep: u64,
 }
 
 /// A node's place in a cluster.
@@ -59,6 +65,7 @@ pub(crate) struct ClusterTable {
     cert_key: Option<PathBuf>,
     key: Option<PathBuf>,
     lease: Option<Duration>,
+    log_keep: Option<u64>,
 }
 
 /// `[serve.cluster]` as written.
@@ -74,11 +81,12 @@ pub(super) struct RawCluster {
     cert_key: Option<PathBuf>,
     key: Option<PathBuf>,
     lease: Option<String>,
+    log_keep: Option<u32>,
 }
 
 impl RawCluster {
     pub(super) fn resolve(self, folder: &Path) -> Result<ClusterTable, BadValue> {
-        let Self { brokers, name, node, creds, ca, cert, cert_key, key, lease } = self;
+        let Self { brokers, name, node, creds, ca, key, lease, log_keep } = self;
         if brokers.is_empty() {
             let reason = "found no broker, expected at least one, such as \"nats://127.0.0.1:4222\"";
             return Err(BadValue::new("serve.cluster.brokers", reason));
@@ -98,6 +106,7 @@ impl RawCluster {
             cert_key: cert_key.map(|key| folder.join(key)),
             key: key.map(|key| folder.join(key)),
             lease: duration("serve.cluster.lease", lease)?,
+            log_keep: log_keep.map(u64::from),
         })
     }
 }
@@ -122,6 +131,7 @@ impl Membership {
                 ("--cluster-cert-key", args.cluster_cert_key.is_some()),
                 ("--cluster-key", args.cluster_key.is_some()),
                 ("--cluster-lease", args.cluster_lease.is_some()),
+                ("--cluster-log-keep", args.cluster_log_keep.is_some()),
             ];
             return match alone.iter().find(|(_, is_set)| *is_set) {
                 Some((flag, _)) => Err(format!("{flag} is set without a cluster, expected --cluster too")),
@@ -132,21 +142,12 @@ impl Membership {
         if !(LEASE_MIN..=LEASE_MAX).contains(&lease) {
             return Err(format!("the lease of the cluster is {lease:?}, expected 1s to 60s"));
         }
-        let pair = (args.cluster_cert.or(file.cert), args.cluster_cert_key.or(file.cert_key));
-        let certificate = match pair {
-            (Some(cert), Some(key)) => Some(KeyPairFiles { cert, key }),
-            (None, None) => None,
-            (Some(_), None) => {
-                return Err(
-                    "--cluster-cert is set without its key, expected --cluster-cert-key too".to_owned()
-                );
-            }
-            (None, Some(_)) => {
-                return Err(
-                    "--cluster-cert-key is set without a certificate, expected --cluster-cert too".to_owned()
-                );
-            }
-        };
+        let log_keep = args.cluster_log_keep.or(file.log_keep).unwrap_or(LOG_KEEP_DEFAULT);
+        if !(LOG_KEEP_MIN..=LOG_KEEP_MAX).contains(&log_keep) {
+            return Err(format!(
+                "the log of the cluster is to keep {log_keep} changes, expected {LOG_KEEP_MIN} to {LOG_KEEP_MAX}"
+            ));
+        }
         Ok(Some(Self {
             brokers,
             name: args.cluster_name.or(file.name).unwrap_or_else(|| NAME.parse().expect("it is a name")),
@@ -155,6 +156,7 @@ impl Membership {
             certificate,
             key: args.cluster_key.or(file.key).unwrap_or_else(|| data_dir.join(KEY_FILE)),
             lease,
+            log_keep,
         }))
     }
 }

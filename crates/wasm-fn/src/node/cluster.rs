@@ -2,7 +2,8 @@
 //!
 //! How a broker is spoken to is not known here, nor what a change or a gate is.
 
-mod inbox;
+mod collecting;
+mod duty;
 mod key;
 mod peers;
 mod sharing;
@@ -30,7 +31,8 @@ use crate::{
     tls,
 };
 
-pub(crate) use inbox::NodeInbox;
+pub(super) use collecting::collect;
+pub(super) use duty::duty;
 pub(crate) use key::{ClusterKey, ClusterKeyError};
 pub(super) use peers::ClusterPeers;
 pub(super) use sharing::{Sharing, complete};
@@ -63,6 +65,7 @@ pub(crate) fn options(
         // Whoever starts the node says where its broker is.
         addresses: Arc::new(|_| Ok(())),
         lease: membership.lease,
+        log_keep: membership.log_keep,
         cluster_id,
         key: None,
     })
@@ -104,7 +107,10 @@ pub(super) async fn join(place: &ClusterPlace, key: &ClusterKey, data_dir: &Path
     let name = &membership.name;
     if is_new {
         tracing::info!(cluster = %name, "waiting for the state of the cluster");
-        cluster.restore(data_dir).await.with_context(|| format!("the state of cluster {name}"))?;
+        cluster
+            .restore(data_dir, &JournalChain)
+            .await
+            .with_context(|| format!("the state of cluster {name}"))?;
     }
     let dir = data_dir.to_owned();
     let replica = tokio::task::spawn_blocking(move || EmbeddedStore::open(&dir)).await??;

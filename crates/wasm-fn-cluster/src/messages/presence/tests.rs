@@ -51,3 +51,19 @@ fn who_is_quiet_tells_nothing() {
     presence.set_quiet(false);
     assert!(presence.own("1").is_some());
 }
+
+/// What a node tells as this release writes it; another release may hear it, or may have told it.
+const WRITTEN: &str = include_str!("../../../formats/1/presence.json");
+
+#[test]
+fn what_a_node_tells_is_written_and_heard_as_ever() {
+    assert_eq!(told(5), WRITTEN.trim_end());
+    let (presence, now) = (Presence::default(), Instant::now());
+    // A later release may say more.
+    let more = WRITTEN.replacen('{', "{\"later\":[1],", 1);
+    presence.heard("a".parse().unwrap(), "1", WRITTEN.as_bytes(), now);
+    presence.heard("b".parse().unwrap(), "2", more.as_bytes(), now);
+    let members = presence.members(now);
+    let shown: Vec<_> = members.iter().map(|m| (&*m.program, m.revision.0, m.head.0, &*m.text)).collect();
+    assert_eq!(shown, [("1.2.3", 5, 6, "text"); 2]);
+}

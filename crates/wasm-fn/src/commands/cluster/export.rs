@@ -5,6 +5,7 @@ use std::{
     os::unix::fs::DirBuilderExt as _,
     path::Path,
     sync::Arc,
+    time::Duration,
 };
 
 use serde::Serialize;
@@ -34,6 +35,21 @@ struct Exported {
     keys: u64,
 }
 
+/// For how long nothing may come from the broker. The election of a leader takes up to nine seconds.
+const BROKER_WAIT: Duration = Duration::from_secs(20);
+
+/// The fault where a majority of the broker is not there.
+fn silent(cluster: &Cluster) -> Fault {
+    let reason = match (cluster.fault(), cluster.contact().state()) {
+        (Some(fault), _) => fault.to_string(),
+        (None, ContactState::Out { reason, .. }) => reason,
+        (None, ContactState::In) => "it does not answer".to_owned(),
+    };
+    let cause = format!("no majority of the broker answered for {BROKER_WAIT:?}: {reason}");
+    let help = "start its servers, or take the data directory of a node: `wasm-fn cluster import --from DIR`";
+    Fault::new("export", ERROR, cause).help(help)
+}
+
 pub(super) async fn run(args: args::ClusterExport, output: Output) -> Result<u8, Fault> {
     let args::ClusterExport { membership, to, data_dir, .. } = args;
     let failed = |cause: String| Fault::new("export", ERROR, cause);
@@ -52,14 +68,29 @@ pub(super) async fn run(args: args::ClusterExport, output: Output) -> Result<u8,
     let options = cluster_options(&membership, reader, None).map_err(|cause| failed(format!("{cause:#}")))?;
     let options = ClusterOptions { key: Some(key.fingerprint()), ..options };
     let cluster = Cluster::start(options).map_err(|cause| failed(cause.to_string()))?;
-    cluster.restore(&to).await.map_err(|cause| failed(cause.to_string()))?;
+    // Without a majority of the broker, nobody knows what the state is.
+    let joined = tokio::time::timeout(BROKER_WAIT, cluster.joined()).await;
+    joined.map_err(|_| silent(&cluster))?.map_err(|cause| failed(cause.to_string()))?;
+    cluster.restore(&to, &JournalChain).await.map_err(|cause| failed(cause.to_string()))?;
     let replica = EmbeddedStore::open(&to).map_err(|cause| failed(cause.to_string()))?;
     let store = cluster.store(replica, Arc::new(JournalChain)).await;
     let store = store.map_err(|cause| failed(cause.to_string()))?;
-    cluster.joined().await.map_err(|cause| failed(cause.to_string()))?;
     let mut contact = cluster.contact().watch();
-    // The sender is in the cluster.
-    let _ = contact.wait_for(|state| *state == ContactState::In).await;
+    loop {
+        let before = store.revision();
+        let caught_up = contact.wait_for(|state| *state == ContactState::In);
+        // The sender is in the cluster.
+        match tokio::time::timeout(BROKER_WAIT, caught_up).await {
+            Ok(_) => break,
+            // There is much to read.
+            Err(_) if store.revision() > before => {}
+            Err(_) => {
+                return Err(store
+                    .fault()
+                    .map_or_else(|| silent(&cluster), |cause| failed(cause.to_string())));
+            }
+        }
+    }
     store.release().await;
     export_events(&cluster, &to).await.map_err(|cause| failed(format!("events: {cause}")))?;
     let store = EmbeddedStore::open(&to).map_err(|cause| failed(cause.to_string()))?;

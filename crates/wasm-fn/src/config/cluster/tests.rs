@@ -8,8 +8,9 @@ fn table(text: &str) -> Result<ClusterTable, BadValue> {
 
 #[test]
 fn flags_come_before_the_file_and_files_are_relative_to_it() {
-    let file =
-        table("brokers = [\"nats://a:4222\"]\nname = \"prod\"\ncreds = \"wasm-fn.creds\"\nlease = \"3s\"");
+    let file = table(
+        "brokers = [\"nats://a:4222\"]\nname = \"prod\"\ncreds = \"wasm-fn.creds\"\nlease = \"3s\"\nlog_keep = 50",
+    );
     let args = args::Membership { cluster: vec!["tls://b:4222".parse().unwrap()], ..Default::default() };
     let found = Membership::resolve(args, file.ok().unwrap(), Path::new("data")).unwrap().unwrap();
     let expected = Membership {
@@ -20,6 +21,7 @@ fn flags_come_before_the_file_and_files_are_relative_to_it() {
         certificate: None,
         key: PathBuf::from("data/cluster.key"),
         lease: Duration::from_secs(3),
+        log_keep: 50,
     };
     assert_eq!(found, expected);
 }
@@ -47,6 +49,14 @@ fn values_out_of_bounds_are_named() {
     };
     let refused = Membership::resolve(lease, ClusterTable::default(), Path::new("data"));
     assert_eq!(refused.unwrap_err(), "the lease of the cluster is 10ms, expected 1s to 60s");
+    let log_keep = args::Membership {
+        cluster: vec!["nats://a:4222".parse().unwrap()],
+        cluster_log_keep: Some(9),
+        ..Default::default()
+    };
+    let refused = Membership::resolve(log_keep, ClusterTable::default(), Path::new("data"));
+    let expected = "the log of the cluster is to keep 9 changes, expected 10 to 1000000";
+    assert_eq!(refused.unwrap_err(), expected);
     assert!(table("brokers = []").is_err());
     assert!(table("brokers = [\"http://a\"]").is_err());
 }

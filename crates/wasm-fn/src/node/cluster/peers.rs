@@ -8,7 +8,7 @@ use std::{
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use tokio::sync::{Notify, watch};
-use wasm_fn_cluster::{Cluster, ContactState};
+use wasm_fn_cluster::{Cluster, ContactState, HOUSEKEEPING};
 use wasm_fn_control::peers::{PeerFuture, PeerMessage, Peers, Touch};
 use wasm_fn_core::{ClusterName, NodeName};
 
@@ -155,6 +155,8 @@ impl Peers for ClusterPeers {
     }
 
     fn contend(&self, leases: BTreeSet<String>) {
+        let mut leases = leases;
+        leases.extend([SCHEDULES, HOUSEKEEPING].map(str::to_owned));
         self.cluster.leases().contend(leases);
     }
 

@@ -384,6 +384,14 @@ pub(super) fn cluster() -> Vec<Key> {
             "How long a node may be without news of the broker before it sends nobody to a canary; the same on \
              every node",
         ),
+        key(
+            "log_keep",
+            code(wasm_fn_cluster::LOG_KEEP_DEFAULT),
+            "20000",
+            &["9"],
+            "How many changes the cluster's log keeps for nodes that were away, behind the last snapshot of the \
+             state",
+        ),
     ];
     let brokers_key = key(
         "brokers",
