@@ -1,8 +1,10 @@
 //! Clusters: several real nodes on a real broker, with one state, one split and one rollout.
 
-mod eventing;
+mod deploying;
+mod figures;
+mod full;
 mod surviving;
-mod viewing;
+mod trimmed;
 
 use http::{Method, StatusCode};
 use rustix::process::Signal;
@@ -13,16 +15,21 @@ use crate::harness::{Folder, Node, Process, cluster_broker::Server, command, pat
 /// How long nodes may be without news, and how long leases last.
 const LEASE: &str = "2s";
 
+/// The number that the variable `name` sets.
+fn setting(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
 /// A cluster whose nodes know each other by the same key.
 pub(crate) struct Cluster {
-    brokers: Vec<Server>,
+    pub(crate) brokers: Vec<Server>,
     /// Has the key.
     folder: Folder,
 }
 
 impl Cluster {
     /// A cluster on three servers; `None` if there is no program for it.
-    async fn on_three(test: &str) -> Option<Self> {
+    pub(crate) async fn on_three(test: &str) -> Option<Self> {
         Some(Self::make(Server::three(test)?, "3").await)
     }
 
@@ -54,7 +61,8 @@ impl Cluster {
         command::run(command.current_dir(self.folder.path())).await
     }
 
-    fn args(&self, name: &str) -> Vec<String> {
+    /// What tells a node called `name` where the cluster is.
+    pub(crate) fn args(&self, name: &str) -> Vec<String> {
         let key = self.folder.path().join("cluster.key").display().to_string();
         let args =
             ["--cluster", &self.urls(), "--cluster-key", &key, "--node-name", name, "--cluster-lease", LEASE];
@@ -74,7 +82,7 @@ impl Cluster {
     /// Nodes that know of each other.
     pub(crate) async fn nodes<const COUNT: usize>(&self) -> [Node; COUNT] {
         let mut nodes = Vec::new();
-        for name in ["a", "b", "c"].iter().take(COUNT) {
+        for name in ["a", "b", "c", "d", "e"].iter().take(COUNT) {
             nodes.push(self.node(name).await);
         }
         for node in &nodes {
@@ -90,7 +98,7 @@ impl Cluster {
 
 impl Node {
     /// Waits until the cluster is to this node as `holds` says.
-    async fn in_cluster(&self, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) async fn in_cluster(&self, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
         patiently(what, async {
             loop {
                 let view = self.api_ok(Method::GET, "/v1/cluster", None).await;
@@ -104,7 +112,7 @@ impl Node {
     }
 
     /// Waits until this node has published what `other` has.
-    async fn has_state_of(&self, other: &Self) {
+    pub(crate) async fn has_state_of(&self, other: &Self) {
         let revision = other.revision().await;
         patiently("the same state", async { while self.revision().await < revision {} }).await;
     }

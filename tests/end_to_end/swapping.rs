@@ -1,5 +1,6 @@
 //! Handing a node over to a new process, and sockets that a service manager opened.
 
+mod clustered;
 mod queues;
 
 use std::{

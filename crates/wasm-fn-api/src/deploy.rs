@@ -7,7 +7,9 @@ use super::{
     ConfigSpec, GateOptions, Problem, ProposalView, RolloutOptions, RolloutView, SplitShare, StageConfigSpec,
     StrategySpec, is_false, live,
 };
-use crate::words::{DigestText, FunctionText, KindWord, RouteText, SettingWord, StageText, VersionText};
+use crate::words::{
+    DigestText, FunctionText, KindWord, RouteText, SettingWord, StageText, VersionText, WeightText,
+};
 
 /// The answer to an upload: the component is on the node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -70,6 +72,11 @@ pub struct ReleaseRequest {
     /// Why you release it; shown in the journal and, of a new version, in the list of versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+    /// In a cluster, the share of the nodes that must have prepared the version before it gets traffic; all
+    /// of them if absent. A node that has not yet sends its share of a rollout to the version before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<WeightText>)]
+    pub prepared: Option<String>,
     /// Abort a rollout that is under way, instead of refusing the request.
     #[serde(default, skip_serializing_if = "is_false")]
     pub replace: bool,

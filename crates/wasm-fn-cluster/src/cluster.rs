@@ -210,8 +210,8 @@ impl Cluster {
     }
 
     /// Gives a node without state the newest snapshot of the cluster's, or what the cluster began with: a
-    /// store in `data_dir`, for an [`EmbeddedStore`] to open, whose records follow each other. Nothing is done
-    /// where there is one, or where the cluster began with nothing and has no snapshot yet.
+    /// store in `data_dir`, for an [`EmbeddedStore`] to open, whose records follow each other. Nothing is
+    /// done where there is one, or where the cluster began with nothing and has no snapshot yet.
     ///
     /// # Errors
     /// The broker cannot be used, or does not have it; it is not what it should be; the directory cannot be

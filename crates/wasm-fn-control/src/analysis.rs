@@ -57,6 +57,9 @@ const LEFT: u8 = 1;
 /// The node is out of touch with its cluster.
 const APART: u8 = 2;
 
+/// The canary cannot be called on the node yet.
+const UNPREPARED: u8 = 4;
+
 /// The analysis by one gate of one rollout.
 ///
 /// The fields that every request reads come first and next to each other, because few of them are in a cache
@@ -96,7 +99,8 @@ pub(crate) struct Analysis {
 /// run or hold its table.
 #[derive(Default)]
 struct Common {
-    /// Why no more requests go to the canary, whatever its gate says: a sum of [`LEFT`] and [`APART`].
+    /// Why no more requests go to the canary, whatever its gate says: a sum of [`LEFT`],
+    /// [`APART`] and [`UNPREPARED`].
     kept_out: AtomicU8,
     recall: CancellationToken,
 }
@@ -277,6 +281,21 @@ impl Analysis {
         }
     }
 
+    /// Sets whether the canary gets no requests because it cannot be called on the node yet. Meanwhile no
+    /// request counts: those of the version before alone would tell nothing of the canary.
+    pub(crate) fn set_prepared(&self, prepared: bool) {
+        if prepared {
+            self.common.kept_out.fetch_and(!UNPREPARED, Ordering::AcqRel);
+        } else {
+            self.common.kept_out.fetch_or(UNPREPARED, Ordering::AcqRel);
+        }
+    }
+
+    /// Whether the canary cannot be called on the node yet.
+    pub(crate) fn is_unprepared(&self) -> bool {
+        self.common.kept_out.load(Ordering::Acquire) & UNPREPARED != 0
+    }
+
     /// Interrupts the canary's requests that are under way.
     pub(crate) fn recall(&self) {
         self.common.recall.cancel();
@@ -423,7 +442,9 @@ impl Analysis {
 
 impl TrafficObserver for TableObserver {
     fn request_began(&self, part: &Assignment, at: Instant) -> ObservationTicket {
-        let Some(arm) = arm(part.side, part.placement) else { return ObservationTicket::default() };
+        let Some(arm) = arm(part.side, part.placement).filter(|_| !self.analysis.is_unprepared()) else {
+            return ObservationTicket::default();
+        };
         ObservationTicket(self.analysis.feed.begin(self.no, arm, part.user, at).to_bits())
     }
 

@@ -9,6 +9,7 @@ mod ended_counts;
 mod error;
 mod following;
 mod handing_over;
+mod preparing;
 mod reconcile;
 mod refusals;
 mod secrets;
@@ -104,6 +105,8 @@ pub struct Control<H: Host, S> {
     table: Arc<ArcSwap<RouteTable<H::Version>>>,
     state: ArcSwap<State>,
     followers: watch::Sender<Arc<State>>,
+    // The end of the journal up to the current state.
+    head: watch::Sender<NotedHead>,
     writer: Mutex<Writer<H>>,
     // The analyses of published rollouts.
     analyses: ArcSwap<Analyses>,
@@ -125,7 +128,6 @@ struct Writer<H: Host> {
     publisher: Publisher<H>,
     /// What the versions of the current state use.
     components: ComponentUses,
-    head: Hash,
     /// Whether another process has, or is about to take, the state.
     handed_over: bool,
 }
@@ -222,8 +224,9 @@ impl<H: Host, S: Store> Control<H, S> {
             unready: watch::Sender::new(None),
             table: Arc::new(ArcSwap::from_pointee(table)),
             followers: watch::Sender::new(Arc::clone(&state)),
+            head: watch::Sender::new(NotedHead { revision: state.revision(), hash: loaded.head }),
             state: ArcSwap::new(state),
-            writer: Mutex::new(Writer { publisher, components, head: loaded.head, handed_over: false }),
+            writer: Mutex::new(Writer { publisher, components, handed_over: false }),
             analyses: ArcSwap::new(analyses),
             changed,
             deployments: Arc::new(Semaphore::new(DEPLOYMENTS_MAX)),
@@ -256,7 +259,8 @@ impl<H: Host, S: Store> Control<H, S> {
     }
 
     /// Makes `state` the published one.
-    fn show(&self, state: Arc<State>) {
+    fn show(&self, state: Arc<State>, hash: Hash) {
+        self.head.send_replace(NotedHead { revision: state.revision(), hash });
         self.state.store(Arc::clone(&state));
         self.followers.send_replace(state);
     }
@@ -318,10 +322,9 @@ impl<H: Host, S: Store> Control<H, S> {
         documents::verify_journal(&*self.store, noted).await
     }
 
-    /// The end of the journal.
-    pub async fn journal_head(&self) -> NotedHead {
-        let writer = self.writer.lock().await;
-        NotedHead { revision: self.state().revision(), hash: writer.head }
+    /// The end of the journal up to the current state. It waits for no change that is being made.
+    pub fn journal_head(&self) -> NotedHead {
+        *self.head.borrow()
     }
 
     /// Changes `function` in a task of its own, so that a change cannot stay committed but unpublished if the
@@ -381,7 +384,7 @@ impl<H: Host, S: Store> Control<H, S> {
             node: self.peers.as_ref().map(|peers| peers.name().to_string()),
             message: note.message,
             change,
-            previous_hash: writer.head,
+            previous_hash: self.journal_head().hash,
             hash: GENESIS,
         }
         .sealed();
@@ -417,7 +420,6 @@ impl<H: Host, S: Store> Control<H, S> {
             self.secrets.put(ring);
         }
 
-        writer.head = entry.hash;
         let changed = changed_by(&entry);
         let unused = changed.map(|change| writer.components.replace(before, &after, &change.function));
         let after = Arc::new(after);
@@ -429,7 +431,7 @@ impl<H: Host, S: Store> Control<H, S> {
             }
             self.table.store(Arc::new(table));
         }
-        self.show(Arc::clone(&after));
+        self.show(Arc::clone(&after), entry.hash);
         log(&entry);
         if let Some(change) = changed {
             self.ended.count(change, before, &after);

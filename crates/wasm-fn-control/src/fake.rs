@@ -24,7 +24,7 @@ use zeroize::Zeroizing;
 // Named by its crate, because the tests of the admin crate include this file.
 use wasm_fn_control::{
     Access, Clock, Control, ControlOptions,
-    host::{CodeWanted, Host, LogLine, LogPage, Prepared, Progress, ProgressSink, Rejection},
+    host::{Host, LogLine, LogPage, Prepared, Progress, ProgressSink, Rejection, Wanted},
     peers::{PeerFuture, PeerMessage, Peers, Touch},
     salt_at_random,
 };
@@ -38,6 +38,8 @@ use wasm_fn_store::{
 pub(crate) struct FakeHost {
     pub(crate) go: Notify,
     pub(crate) preparing: watch::Sender<usize>,
+    /// Whether other nodes prepare what this one cannot call yet.
+    pub(crate) lags: watch::Sender<bool>,
     pub(crate) handles: AtomicUsize,
     pub(crate) answers: Mutex<HashMap<&'static str, (u16, &'static [u8])>>,
     pub(crate) kept: Mutex<Vec<(String, Duration)>>,
@@ -54,6 +56,7 @@ impl FakeHost {
         Self {
             go: Notify::new(),
             preparing: watch::Sender::new(0),
+            lags: watch::Sender::new(false),
             handles: AtomicUsize::new(0),
             answers: Mutex::default(),
             kept: Mutex::default(),
@@ -81,7 +84,7 @@ impl Host for FakeHost {
         component: PathBuf,
         _: FunctionConfig,
         _: Arc<SecretSet>,
-        _: CodeWanted,
+        _: Wanted,
         progress: ProgressSink,
     ) -> Result<Prepared, Rejection> {
         let bytes = std::fs::read(component).unwrap();
@@ -97,6 +100,15 @@ impl Host for FakeHost {
             gone_on.await;
         }
         Ok(Prepared { kind: "cgi".to_owned(), is_optimising: false })
+    }
+
+    fn is_prepared(&self, _: Digest) -> bool {
+        !*self.lags.borrow()
+    }
+
+    async fn ready(&self, _: &Arc<str>) {
+        // The sender is in the host.
+        let _ = self.lags.subscribe().wait_for(|lags| !lags).await;
     }
 
     fn version(

@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use tokio::sync::watch;
-use wasm_fn_core::{Digest, FunctionConfig, FunctionName, Revision, StageName, VersionNo};
+use wasm_fn_core::{Digest, FunctionConfig, FunctionName, StageName, VersionNo, Weight};
 use wasm_fn_secrets::SecretSet;
 
 /// Receives progress. Any thread may call it, and it must not block.
@@ -27,8 +27,9 @@ pub trait Host: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Vec<String>, Rejection>> + Send;
 
     /// Checks the component at `component` (its kind, imports, and the limits of `config`) and compiles it
-    /// into the artefact cache, so that a handle on it loads fast. It is started once, with `secrets`. If
-    /// `wanted` is [`CodeWanted::Soon`], the optimised code may follow when it is served.
+    /// into the artefact cache, so that a handle on it loads fast. It is started once, with `secrets`. If the
+    /// code wanted is [`CodeWanted::Soon`], the optimised code may follow when it is served. In a cluster, it
+    /// ends when enough nodes have prepared it.
     ///
     /// # Errors
     /// Why the component cannot become a version. Nothing is changed.
@@ -38,9 +39,31 @@ pub trait Host: Send + Sync + 'static {
         component: PathBuf,
         config: FunctionConfig,
         secrets: Arc<SecretSet>,
-        wanted: CodeWanted,
+        wanted: Wanted,
         progress: ProgressSink,
     ) -> impl Future<Output = Result<Prepared, Rejection>> + Send;
+
+    /// Gets a component that another node has to where this one looks for it, if there is one. The default is
+    /// that of a node that is alone.
+    fn obtain(&self, component: Digest) -> impl Future<Output = ()> + Send {
+        let _ = component;
+        std::future::ready(())
+    }
+
+    /// Lets other nodes [obtain](Self::obtain) a component that was just stored on this one, if that is
+    /// possible now.
+    fn share(&self, component: Digest) -> impl Future<Output = ()> + Send {
+        let _ = component;
+        std::future::ready(())
+    }
+
+    /// Whether a component that other nodes may have prepared can be called on this one. If not, the requests
+    /// of a canary are answered by the version before until it can. The default is that of a node that is
+    /// alone.
+    fn is_prepared(&self, component: Digest) -> bool {
+        let _ = component;
+        true
+    }
 
     /// A handle on a version that has been prepared, now or before a restart, with the secrets and the
     /// buckets that it has in a stage. This is cheap, because the version loads when it is first used.
@@ -120,6 +143,15 @@ pub trait Host: Send + Sync + 'static {
 
     /// Changes whenever a line is written to any log.
     fn log_changes(&self) -> watch::Receiver<u64>;
+}
+
+/// What is wanted of a preparation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// With which code the component may serve.
+    pub code: CodeWanted,
+    /// The share of the nodes that must have prepared it. On the others it gets no requests before they have.
+    pub nodes: Weight,
 }
 
 /// With which code a component may serve.

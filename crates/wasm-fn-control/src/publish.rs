@@ -240,14 +240,22 @@ impl<H: Host> Publisher<H> {
             let baseline = self.baseline(name, function, stage, state)?;
             let share = baseline.as_ref().map_or(Weight::ZERO, |(share, _)| *share);
             let next = state.rollout.as_ref().and_then(|rollout| {
-                parts.analysis(
+                let next = parts.analysis(
                     stage,
                     (state, share),
                     rollout,
                     earlier,
                     (&self.changed, &self.cluster),
                     function,
-                )
+                )?;
+                let canary = function.versions.get(&rollout.canary);
+                // The node that released it may have waited for a part of the nodes only.
+                if self.cluster.is_some()
+                    && canary.is_some_and(|canary| !self.host.is_prepared(canary.build.digest))
+                {
+                    next.1.analysis.set_prepared(false);
+                }
+                Some(next)
             });
             let comparison = match (next, &state.rollout) {
                 (Some((spec, next)), _) => {

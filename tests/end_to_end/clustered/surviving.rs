@@ -19,7 +19,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::Cluster;
+use super::{Cluster, setting};
 use crate::harness::{Node, client::Client, guests, patiently};
 
 /// Faults of an ordinary run.
@@ -33,10 +33,6 @@ const PACE: Duration = Duration::from_millis(10);
 
 /// How long a fault lasts: longer than the lease, so that others take over.
 const FAULT: Duration = Duration::from_secs(3);
-
-fn setting(name: &str, default: u64) -> u64 {
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
-}
 
 /// What clients saw and commands were told, over all nodes.
 #[derive(Default)]

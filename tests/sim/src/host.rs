@@ -5,7 +5,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use bytes::Bytes;
 use tokio::{sync::watch, time::sleep};
 use wasm_fn_control::{
-    host::{CodeWanted, Host, LogPage, Prepared, ProgressSink, Rejection},
+    host::{Host, LogPage, Prepared, ProgressSink, Rejection, Wanted},
     journal::Entry,
     state::Action,
 };
@@ -46,7 +46,7 @@ impl Host for SimHost {
         _: PathBuf,
         _: FunctionConfig,
         _: Arc<SecretSet>,
-        _: CodeWanted,
+        _: Wanted,
         _: ProgressSink,
     ) -> Result<Prepared, Rejection> {
         let takes_ms = self.node.world.lock().dice.within(0..=2000);

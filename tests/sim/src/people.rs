@@ -179,6 +179,7 @@ async fn act<S: Store>(
             // What an upload leaves behind.
             fs::write(plane.folder.join("blobs").join(digest.to_string()), [])?;
             let deploy = Deploy {
+                prepared: Weight::FULL,
                 provenance: None,
                 function,
                 stage: StageName::live(),

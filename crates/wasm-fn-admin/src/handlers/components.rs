@@ -56,6 +56,7 @@ pub(crate) async fn put<H: Host, S: Store>(
         Err(_) => Err(format!("no bytes arrived for {CHUNK_WAIT:?}")),
     });
     let bytes = blobs.put(digest, chunks).await?;
+    admin.control.share(digest).await;
     Ok(Json(api::Uploaded { component: digest.to_string(), bytes }))
 }
 
@@ -71,11 +72,13 @@ async fn discard(body: Body, bytes_max: u64) {
     }
 }
 
-/// Checks whether a component is stored, so that a client need not send it.
+/// Checks whether a component is stored, here or where this node can get it, so that a client need not send
+/// it.
 pub(crate) async fn head<H: Host, S: Store>(
     State(control): Plane<H, S>,
     Component(digest): Component,
 ) -> Result<http::Response<Body>, ApiError> {
+    control.component(digest).await.map_err(PutError::Disk)?;
     let size = control.blobs().size_bytes(digest).await.map_err(PutError::Disk)?;
     let size =
         size.ok_or_else(|| ApiError::no_component(format!("component {digest} is not on this node")))?;

@@ -13,7 +13,7 @@ use http::{HeaderValue, header};
 use tokio::sync::mpsc;
 use tokio_stream::{StreamExt as _, wrappers::ReceiverStream};
 use wasm_fn_access::{Permission, Target};
-use wasm_fn_core::{FunctionConfig, FunctionName, StageConfig, StageName, VersionRef};
+use wasm_fn_core::{FunctionConfig, FunctionName, StageConfig, StageName, VersionRef, Weight};
 
 use wasm_fn_api as api;
 use wasm_fn_control::{
@@ -74,6 +74,7 @@ pub(crate) async fn promote_stage<H: Host, S: Store>(
         config: Arc::clone(&build.config),
         stage_config: stage_config(&release)?,
         strategy: strategy::strategy(&release.strategy, &release.rollout, &release.gate)?,
+        prepared: prepared(&release)?,
         replace: release.replace,
         may_move_traffic: true,
         allow_new: release.allow_new,
@@ -105,11 +106,17 @@ fn parse(function: FunctionName, request: &api::DeployRequest) -> Result<Deploy,
         config: Arc::new(FunctionConfig::try_from(&request.config)?),
         stage_config: stage_config(release)?,
         strategy: strategy::strategy(&release.strategy, &release.rollout, &release.gate)?,
+        prepared: prepared(release)?,
         replace: release.replace,
         may_move_traffic: false,
         allow_new: release.allow_new,
         provenance: None,
     })
+}
+
+/// The share of the nodes that must have prepared the version.
+fn prepared(release: &api::ReleaseRequest) -> Result<Weight, ApiError> {
+    Ok(release.prepared.as_deref().map(str::parse).transpose()?.unwrap_or(Weight::FULL))
 }
 
 fn stage_config(release: &api::ReleaseRequest) -> Result<Option<Arc<StageConfig>>, ApiError> {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use wasm_fn_core::{FunctionName, Revision, StageName, VersionNo, VersionRef};
+use wasm_fn_core::{FunctionName, Revision, StageName, VersionNo, VersionRef, Weight};
 use wasm_fn_store::Store;
 
 use super::{Control, ControlError, Deploy, Note};
@@ -100,6 +100,7 @@ impl<H: Host, S: Store> Control<H, S> {
             config: Arc::clone(&build.config),
             stage_config: None,
             strategy: ReleaseStrategy::of(proposal),
+            prepared: Weight::FULL,
             replace: proposal.replace,
             may_move_traffic: true,
             allow_new: true,

@@ -1,6 +1,10 @@
 //! Which components versions use, and removing those that none uses any more.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    io,
+    path::PathBuf,
+};
 
 use wasm_fn_core::{Digest, FunctionName};
 
@@ -66,6 +70,23 @@ fn components(function: &Function) -> impl Iterator<Item = Digest> {
 }
 
 impl<H: Host, S> Control<H, S> {
+    /// The path of a component, which is had from another node if need be; `None` if none has it.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub async fn component(&self, component: Digest) -> io::Result<Option<PathBuf>> {
+        if let Some(path) = self.blobs.find(component).await? {
+            return Ok(Some(path));
+        }
+        self.host.obtain(component).await;
+        self.blobs.find(component).await
+    }
+
+    /// Lets other nodes have a component that was just uploaded to this one.
+    pub async fn share(&self, component: Digest) {
+        self.host.share(component).await;
+    }
+
     /// Removes a refused component, unless a version uses it.
     pub(super) async fn discard(&self, component: Digest) {
         let writer = self.writer.lock().await;

@@ -2,7 +2,7 @@
 
 use std::{path::Path, sync::Arc};
 
-use wasm_fn_core::{Digest, FunctionConfig, FunctionName, StageConfig, StageName, VersionNo};
+use wasm_fn_core::{Digest, FunctionConfig, FunctionName, StageConfig, StageName, VersionNo, Weight};
 use wasm_fn_rollout::Counts;
 use wasm_fn_router::Salt;
 
@@ -12,7 +12,7 @@ use wasm_fn_store::Store;
 
 use crate::{
     analysis::past,
-    host::{CodeWanted, Host, ProgressSink, Rejection},
+    host::{CodeWanted, Host, ProgressSink, Rejection, Wanted},
     report::Report,
     state::{
         ChangeError, DeployPlan, Deployment, Growth, Imports, Provenance, ReleaseStrategy, StageRule, State,
@@ -34,6 +34,8 @@ pub struct Deploy {
     pub stage_config: Option<Arc<StageConfig>>,
     /// How it gets its traffic.
     pub strategy: ReleaseStrategy,
+    /// The share of the nodes of a cluster that must have prepared it before it gets traffic.
+    pub prepared: Weight,
     /// Whether to abort a rollout that is under way.
     pub replace: bool,
     /// Whether the person may also move traffic in the stage.
@@ -175,7 +177,7 @@ impl<H: Host, S: Store> Control<H, S> {
         self.secrets_for(&deploy, &plan, &state)?;
         let pin = self.blobs.pin(deploy.component);
         let missing = ControlError::ComponentMissing(deploy.component);
-        let path = self.blobs.find(deploy.component).await?.ok_or(missing)?;
+        let path = self.component(deploy.component).await?.ok_or(missing)?;
         let prepared = {
             let _turn = self.compilations.acquire().await.map_err(|_| ControlError::Interrupted)?;
             match self.imports(&deploy, &path).await {
@@ -186,7 +188,8 @@ impl<H: Host, S: Store> Control<H, S> {
                     let secrets = self.secrets_for(&deploy, &plan, &state)?;
                     let config = FunctionConfig::clone(&plan.config);
                     // Nothing is compared with the first version of a stage.
-                    let wanted = if plan.first { CodeWanted::Soon } else { CodeWanted::Optimised };
+                    let code = if plan.first { CodeWanted::Soon } else { CodeWanted::Optimised };
+                    let wanted = Wanted { code, nodes: deploy.prepared };
                     let prepared =
                         self.host.prepare(deploy.component, path, config, secrets, wanted, progress).await;
                     prepared.map(|prepared| (prepared, imports))

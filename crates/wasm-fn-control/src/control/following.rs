@@ -14,7 +14,7 @@ use wasm_fn_core::{FunctionName, Revision};
 use wasm_fn_rollout::{Phase, Time};
 use wasm_fn_store::{Commit, Followed, Store, StoreError};
 
-use super::{Control, ControlError, OpenError, Writer, changed_by};
+use super::{Control, ControlError, OpenError, Writer, changed_by, preparing};
 use crate::{
     documents,
     host::Host,
@@ -64,6 +64,7 @@ impl<H: Host, S: Store> Control<H, S> {
         }
         tokio::spawn(mind_touch(Arc::downgrade(self), Arc::clone(peers)));
         tokio::spawn(mind_leases(Arc::downgrade(self), Arc::clone(peers)));
+        tokio::spawn(preparing::prepare(Arc::downgrade(self)));
     }
 
     /// What was `committed`; `None` if another node was first, after everything that it committed was

@@ -32,7 +32,7 @@ impl<H: Host, S: Store> Control<H, S> {
         let mut writer = self.writer.lock().await;
         self.store.take_back().await?;
         let loaded = documents::load(&*self.store).await?;
-        if loaded.head != writer.head {
+        if loaded.head != self.journal_head().hash {
             tracing::warn!(revision = loaded.state.revision().0, "state was changed by the other process");
             self.publish_anew(&mut writer, loaded).await?;
         }
@@ -60,9 +60,8 @@ impl<H: Host, S: Store> Control<H, S> {
         self.analyses.store(publisher.analyses());
         writer.publisher = publisher;
         writer.components = ComponentUses::of(&loaded.state);
-        writer.head = loaded.head;
         self.table.store(Arc::new(table));
-        self.show(Arc::new(loaded.state));
+        self.show(Arc::new(loaded.state), loaded.head);
         self.keep_bases();
         Ok(())
     }

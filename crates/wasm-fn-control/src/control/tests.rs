@@ -11,7 +11,7 @@ use std::{sync::atomic::Ordering::SeqCst, time::Duration};
 
 use futures_util::FutureExt as _;
 use http::HeaderMap;
-use wasm_fn_core::{Digest, FunctionConfig, Outcome, Point, Side, StageName, Trap, VersionRef};
+use wasm_fn_core::{Digest, FunctionConfig, Outcome, Point, Side, StageName, Trap, VersionRef, Weight};
 use wasm_fn_rollout::{self as rollout, Command, GateSpec, PlanSpec};
 use wasm_fn_router::{
     Assignment, Chosen, InvocationRecord, Observation, Placement, Reason, RequestAttributes, Stage,
@@ -46,6 +46,7 @@ fn order(function: &str, component: Digest, strategy: ReleaseStrategy) -> Deploy
         config: Arc::new(FunctionConfig::default()),
         stage_config: None,
         strategy,
+        prepared: Weight::FULL,
         replace: false,
         allow_new: false,
         provenance: None,

@@ -217,6 +217,12 @@ impl Runtime {
         tokio::task::spawn_blocking(missing).await.unwrap_or_default()
     }
 
+    /// Whether a component can be called without being compiled. Blocks for as long as the disk takes to look
+    /// for a file.
+    pub fn is_at_hand(&self, component: Digest) -> bool {
+        self.node.codes.is_at_hand(component)
+    }
+
     /// The file with the native code of a component, for nodes whose data directories have the same key;
     /// `None` if it is not in the cache.
     pub async fn native_code(&self, component: Digest) -> Option<NativeCode> {

@@ -71,6 +71,10 @@ pub(crate) struct Release {
     pub(crate) strategy: DeployStrategy,
     #[command(flatten)]
     pub(crate) rollout: DeployRollout,
+    /// In a cluster, give the version traffic when this share of the nodes has prepared it; on the others the
+    /// version before answers in its place during the rollout [default: 100%]
+    #[arg(long, value_name = "SHARE")]
+    pub(crate) prepared: Option<Weight>,
     /// Abort a rollout that is in progress instead of refusing
     #[arg(long)]
     pub(crate) replace: bool,

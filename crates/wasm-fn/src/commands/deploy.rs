@@ -131,6 +131,7 @@ fn request(release: config::Release, typed: &args::Release) -> api::ReleaseReque
         rollout: rollout.options,
         gate,
         message: typed.message.clone(),
+        prepared: typed.prepared.map(|share| share.to_string()),
         replace: typed.replace,
         allow_new: typed.allow_new,
         expected_revision: None,

@@ -154,6 +154,7 @@ async fn release(
             message,
             strategy: args::DeployStrategy::default(),
             rollout: args::DeployRollout::default(),
+            prepared: None,
             replace,
             allow_new: false,
             waiting: args::Waiting { wait, timeout },

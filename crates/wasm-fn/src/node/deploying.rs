@@ -18,7 +18,7 @@ use wasm_fn_control::{
     host::Rejection,
     state::{ChangeError, Function, TriggerRelease},
 };
-use wasm_fn_core::{Digest, VersionNo};
+use wasm_fn_core::{Digest, VersionNo, Weight};
 use wasm_fn_delivery::{DeployEnd, DeployEvents, DeployFuture, DeployOutcome, DeployingEvent};
 use wasm_fn_events::{TriggerId, WatchSource};
 use wasm_fn_secrets::SecretValue;
@@ -115,6 +115,7 @@ impl Deployer {
             config,
             stage_config: None,
             strategy: release.strategy.clone(),
+            prepared: Weight::FULL,
             replace: release.replace,
             may_move_traffic: release.may_move_traffic,
             allow_new: release.allow_new,

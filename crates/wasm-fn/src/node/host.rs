@@ -16,7 +16,7 @@ use wasm_fn_control::{
     Control,
     host::{
         CodeWanted, Host, LogLine, LogPage, LogRequest, LogStream, Prepared, Progress, ProgressSink,
-        Rejection,
+        Rejection, Wanted,
     },
 };
 use wasm_fn_core::{Digest, FunctionConfig, FunctionName, Revision, Scheme, StageName, VersionNo};
@@ -73,7 +73,7 @@ impl Host for RuntimeHost {
         _component: PathBuf,
         config: FunctionConfig,
         secrets: Arc<SecretSet>,
-        wanted: CodeWanted,
+        wanted: Wanted,
         progress: ProgressSink,
     ) -> Result<Prepared, Rejection> {
         let sink = Arc::new(move |at: wasm_fn_runtime::PrepareProgress| {
@@ -84,15 +84,31 @@ impl Host for RuntimeHost {
             };
             progress(Progress { stage, done: 0, total: at.functions });
         });
-        let prepared = match wanted {
+        let prepared = match wanted.code {
             CodeWanted::Optimised => self.runtime.prepare(digest, &config, secrets, sink).await,
             CodeWanted::Soon => self.runtime.prepare_quick(digest, &config, secrets, sink).await,
         };
         let prepared = prepared.map_err(|error| rejection(&error))?;
         if let Some(sharing) = &self.sharing {
-            sharing.prepare_everywhere(digest).await?;
+            sharing.prepare_everywhere(digest, wanted.nodes).await?;
         }
         Ok(Prepared { kind: prepared.kind.to_string(), is_optimising: prepared.is_baseline })
+    }
+
+    fn is_prepared(&self, component: Digest) -> bool {
+        self.sharing.is_none() || self.runtime.is_at_hand(component)
+    }
+
+    async fn obtain(&self, component: Digest) {
+        if let Some(sharing) = &self.sharing {
+            sharing.obtain(component).await;
+        }
+    }
+
+    async fn share(&self, component: Digest) {
+        if let Some(sharing) = &self.sharing {
+            sharing.offer(component).await;
+        }
     }
 
     fn version(

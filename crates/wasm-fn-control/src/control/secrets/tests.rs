@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use wasm_fn_core::{FunctionConfig, VersionNo, VersionRef};
+use wasm_fn_core::{FunctionConfig, VersionNo, VersionRef, Weight};
 use wasm_fn_rollout::{self as rollout, GateSpec, PlanSpec};
 use wasm_fn_secrets::{NodeKey, SecretSetError};
 use wasm_fn_store::{Blobs, JournalRange, MemoryStore, Store as _};
@@ -72,6 +72,7 @@ impl Node {
             config: Arc::new(FunctionConfig { secrets, ..FunctionConfig::default() }),
             stage_config: None,
             strategy,
+            prepared: Weight::FULL,
             replace: false,
             allow_new: true,
         };
@@ -212,6 +213,7 @@ async fn secret_in_use_stays_and_a_deleted_one_never_comes_back() {
         config: Arc::default(),
         stage_config: None,
         strategy: ReleaseStrategy::AllAtOnce,
+        prepared: Weight::FULL,
         replace: false,
         allow_new: true,
     };

@@ -105,3 +105,12 @@ fn garbled_bytes_are_never_more_than_refused() {
     }
     assert!(refused > 1_900, "{refused} of 2000 were refused");
 }
+
+/// A message as this format has been written; another release may hear it, or may have told it.
+const WRITTEN: &str = include_str!("../../../formats/1/evidence");
+
+#[test]
+fn messages_of_this_format_are_written_and_read_as_ever() {
+    assert_eq!(String::from_utf8(encode(&id(), message()).to_vec()).unwrap(), WRITTEN.trim_end());
+    assert_eq!(decode(WRITTEN.trim_end().as_bytes()).unwrap(), (id(), message()));
+}

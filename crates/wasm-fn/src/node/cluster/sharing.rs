@@ -18,7 +18,7 @@ use wasm_fn_control::{
     host::Rejection,
     peers::{PeerMessage, Peers as _},
 };
-use wasm_fn_core::{Digest, NodeName, Revision};
+use wasm_fn_core::{Digest, NodeName, Revision, Weight};
 use wasm_fn_runtime::{NativeCode, Runtime};
 use wasm_fn_store::Blobs;
 
@@ -52,8 +52,31 @@ const AT_ONCE: usize = 2;
 /// How long changes are gathered before components are looked for.
 const GATHER: Duration = Duration::from_millis(100);
 
+/// The format of words that this program tells, and the newest that it hears.
+const FORMAT: u64 = 1;
+
+/// A word as it travels. One without a format is of the first.
+#[derive(Serialize, Deserialize)]
+struct Wire {
+    #[serde(default = "first_format")]
+    format: u64,
+    #[serde(flatten)]
+    word: NodeWord,
+}
+
+/// What every format has.
+#[derive(Deserialize)]
+struct AnyFormat {
+    #[serde(default = "first_format")]
+    format: u64,
+}
+
+fn first_format() -> u64 {
+    1
+}
+
 /// What nodes tell each other. A word that a node does not know is of a newer release.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "word", rename_all = "kebab-case")]
 enum NodeWord {
     /// Whoever hears it gets the component, takes its native code or compiles it, and says so.
@@ -119,11 +142,13 @@ impl Sharing {
         sharing
     }
 
-    /// Puts a component where every node finds it, and waits until all nodes that are there can call it.
+    /// Puts a component where every node finds it, and waits until this `share` of the nodes that are there
+    /// can call it. The others go on with it.
     ///
     /// # Errors
-    /// It cannot be put there, a node cannot call it, or one is silent for too long.
-    pub(crate) async fn prepare_everywhere(&self, component: Digest) -> Result<(), Rejection> {
+    /// It cannot be put there; so many nodes cannot call it, or are silent for too long, that the share is
+    /// not reached.
+    pub(crate) async fn prepare_everywhere(&self, component: Digest, share: Weight) -> Result<(), Rejection> {
         let put = self.peers.cluster().components().put(component, &self.blobs.path(component)).await;
         put.map_err(|error| rejection(error.to_string(), "deploy it again when the cluster is in order"))?;
         tokio::time::sleep_until(self.acquainted).await;
@@ -132,15 +157,18 @@ impl Sharing {
         }
         let code = self.share_code(component).await;
         self.open().insert(component, BTreeMap::new());
-        let asked = self.ask_all(component, code.as_ref()).await;
+        let asked = self.ask_all(component, share, code.as_ref()).await;
         self.open().remove(&component);
-        // It was for the nodes that were asked. One that comes later compiles.
-        if let Some(digest) = code.and_then(|code| code.sha256.parse().ok())
+        // It was for the nodes that were asked. One that comes later compiles. While some may be at it, it
+        // stays, until it is collected.
+        if asked.as_ref().is_ok_and(|unready| *unready > 0) {
+            tracing::info!(%component, nodes = asked.as_ref().ok(), "version gets traffic before some nodes are ready");
+        } else if let Some(digest) = code.and_then(|code| code.sha256.parse().ok())
             && let Err(error) = self.peers.cluster().components().delete(digest).await
         {
             tracing::warn!(%component, %error, "native code was left in the cluster");
         }
-        asked
+        asked.map(drop)
     }
 
     /// Puts the native code of a component where every node finds it. Without it, each compiles for itself.
@@ -164,32 +192,43 @@ impl Sharing {
         }
     }
 
-    async fn ask_all(&self, component: Digest, code: Option<&SharedCode>) -> Result<(), Rejection> {
+    /// Asks all nodes until this `share` of them, this one included, can call the component. Returns how many
+    /// cannot yet.
+    async fn ask_all(
+        &self,
+        component: Digest,
+        share: Weight,
+        code: Option<&SharedCode>,
+    ) -> Result<usize, Rejection> {
         let until = Instant::now() + PATIENCE;
         loop {
             let answered = self.answered.notified();
             let alive = self.alive();
-            let (mut missing, mut refused) = (Vec::new(), None);
+            let all = alive.len() + 1;
+            let (mut missing, mut refused) = (Vec::new(), Vec::new());
             {
                 let open = self.open();
                 let answers = open.get(&component);
                 for node in alive {
                     match answers.and_then(|answers| answers.get(&node)) {
                         Some(Ok(())) => {}
-                        Some(Err(reason)) => refused = Some((node, reason.clone())),
+                        Some(Err(reason)) => refused.push((node, reason.clone())),
                         None => missing.push(node),
                     }
                 }
             }
-            if let Some((node, reason)) = refused {
+            let unready = missing.len() + refused.len();
+            if is_enough(all - unready, all, share) {
+                return Ok(unready);
+            }
+            if let Some((node, reason)) = refused.first()
+                && !is_enough(all - refused.len(), all, share)
+            {
                 let message = format!("node {node} cannot prepare the component: {reason}");
                 return Err(rejection(
                     message,
                     "look at the log of that node, or drain it, and deploy again",
                 ));
-            }
-            if missing.is_empty() {
-                return Ok(());
             }
             if Instant::now() >= until {
                 let names: Vec<_> = missing.iter().map(NodeName::as_str).collect();
@@ -208,6 +247,28 @@ impl Sharing {
     fn alive(&self) -> BTreeSet<NodeName> {
         let members = self.peers.cluster().messages().members().into_iter();
         members.filter(|member| member.age < ALIVE).map(|member| member.name).collect()
+    }
+
+    /// Has the component here if the cluster has it and can be asked.
+    pub(crate) async fn obtain(&self, component: Digest) {
+        if !self.peers.is_in_touch() {
+            return;
+        }
+        if let Err(reason) = self.fetch(component).await {
+            tracing::debug!(%component, reason, "component is not had from the cluster");
+        }
+    }
+
+    /// Puts a component that was uploaded where every node finds it, if the cluster can be reached. It is put
+    /// there at the latest when it is deployed.
+    pub(crate) async fn offer(&self, component: Digest) {
+        if !self.peers.is_in_touch() {
+            return;
+        }
+        let put = self.peers.cluster().components().put(component, &self.blobs.path(component)).await;
+        if let Err(error) = put {
+            tracing::warn!(%component, %error, "uploaded component is not shared yet");
+        }
     }
 
     /// Has the component here, from the cluster if need be.
@@ -326,14 +387,16 @@ impl Sharing {
     }
 
     fn say(&self, word: &NodeWord) {
-        let text = serde_json::to_vec(word).expect("a word has text keys and no fractions");
-        self.peers.send(Topic::Components, &text);
+        self.peers.send(Topic::Components, &write(word));
     }
 
     fn take(self: &Arc<Self>, message: &PeerMessage) {
-        let Ok(word) = serde_json::from_slice(&message.body) else {
-            tracing::debug!(node = %message.from, "message of another node cannot be read");
-            return;
+        let word = match read(&message.body) {
+            Ok(word) => word,
+            Err(reason) => {
+                tracing::debug!(node = %message.from, reason, "message of another node is passed over");
+                return;
+            }
         };
         match word {
             NodeWord::Prepare { component, code } => {
@@ -371,6 +434,21 @@ impl Sharing {
         // Nothing panics while holding the lock.
         self.underway.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn write(word: &NodeWord) -> Vec<u8> {
+    let wire = Wire { format: FORMAT, word: word.clone() };
+    serde_json::to_vec(&wire).expect("a word has text keys and no fractions")
+}
+
+fn read(body: &[u8]) -> Result<NodeWord, String> {
+    let unreadable = |error: serde_json::Error| format!("it cannot be read: {error}");
+    let AnyFormat { format } = serde_json::from_slice(body).map_err(unreadable)?;
+    if format > FORMAT {
+        return Err(format!("it has format {format}, expected at most {FORMAT}"));
+    }
+    let Wire { word, .. } = serde_json::from_slice(body).map_err(unreadable)?;
+    Ok(word)
 }
 
 /// Takes what other nodes tell, until the node is gone.
@@ -425,6 +503,58 @@ pub(crate) async fn complete(sharing: Arc<Sharing>, control: Arc<NodeControl>) {
     }
 }
 
+/// Whether `ready` of `all` nodes are this `share` of them.
+fn is_enough(ready: usize, all: usize, share: Weight) -> bool {
+    let points = |weight: Weight| usize::from(weight.basis_points());
+    ready.saturating_mul(points(Weight::FULL)) >= all.saturating_mul(points(share))
+}
+
 fn rejection(message: String, help: &str) -> Rejection {
     Rejection { code: "cluster-not-prepared", message, help: Some(help.to_owned()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Words as this format has been written; another release may hear them, or may have told them.
+    const WRITTEN: &str = include_str!("../../../formats/1/words");
+
+    #[test]
+    fn words_of_this_format_are_written_and_heard_as_ever() {
+        let component = "0".repeat(64);
+        let (name, mac, sha256) = ("engine".to_owned(), "1".repeat(64), "2".repeat(64));
+        let code = Some(SharedCode { name, mac, sha256 });
+        let words = [
+            NodeWord::Prepare { component: component.clone(), code },
+            NodeWord::Prepare { component: component.clone(), code: None },
+            NodeWord::Prepared { component: component.clone() },
+            NodeWord::Refused { component, reason: "no memory".to_owned() },
+            NodeWord::Drain { node: "b".to_owned() },
+        ];
+        for (word, line) in words.iter().zip(WRITTEN.lines()) {
+            assert_eq!(String::from_utf8(write(word)).unwrap(), line);
+            assert_eq!(read(line.as_bytes()).as_ref(), Ok(word));
+            // A later release that keeps the format may say more, and the first one said no format.
+            let more = line.replacen('{', "{\"later\":[1],", 1);
+            let less = line.replacen("\"format\":1,", "", 1);
+            assert_eq!(
+                (read(more.as_bytes()).as_ref(), read(less.as_bytes()).as_ref()),
+                (Ok(word), Ok(word))
+            );
+        }
+        assert_eq!(WRITTEN.lines().count(), words.len());
+        let newer = r#"{"format":2,"word":"drain","node":"b"}"#;
+        assert_eq!(read(newer.as_bytes()), Err("it has format 2, expected at most 1".to_owned()));
+        assert!(read(br#"{"format":1,"word":"later"}"#).is_err());
+    }
+
+    #[test]
+    fn share_of_the_nodes_is_reached_with_this_one() {
+        let enough = |ready, all, share: &str| is_enough(ready, all, share.parse().unwrap());
+        assert!(enough(5, 5, "100%") && !enough(4, 5, "100%"));
+        assert!(enough(4, 5, "80%") && !enough(3, 5, "80%"));
+        assert!(enough(2, 3, "66%") && !enough(2, 3, "67%"));
+        assert!(enough(1, 64, "0%"));
+    }
 }

@@ -57,7 +57,7 @@ async fn change_by_one_node_is_published_by_the_other() {
     second.control.delete(name("hello"), note()).await.unwrap();
     first.settle().await;
     assert!(first.control.tables().load().find(None, "/hello").is_none());
-    assert_eq!(first.control.journal_head().await, second.control.journal_head().await);
+    assert_eq!(first.control.journal_head(), second.control.journal_head());
     assert_eq!(*first.control.state(), *second.control.state());
 }
 
@@ -75,8 +75,8 @@ async fn changes_by_both_nodes_at_once_are_all_made() {
     second.settle().await;
     let last = first.control.verify_journal(None).await.unwrap();
     assert_eq!(last.revision, Revision(8), "each of them is one entry");
-    assert_eq!(last, first.control.journal_head().await);
-    assert_eq!(last, second.control.journal_head().await);
+    assert_eq!(last, first.control.journal_head());
+    assert_eq!(last, second.control.journal_head());
     assert_eq!(*first.control.state(), *second.control.state());
 }
 
@@ -162,6 +162,27 @@ async fn node_out_of_touch_sends_nobody_to_a_canary() {
     assert_eq!((second.live().rollout.is_some(), second.hundred(&GOOD).len()), (true, 100));
     let on_canary = second.hundred(&GOOD).iter().filter(|version| version.to_string() == "v3").count();
     assert_eq!(on_canary, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn node_that_has_not_prepared_a_canary_sends_its_users_to_stable() {
+    let Pair { first, second, second_peers, .. } = pair(0).await;
+    first.deploy("hello", b"1", ReleaseStrategy::AllAtOnce).await.unwrap();
+    second.host.lags.send_replace(true);
+    first.deploy("hello", b"2", canary_with(|_, _| ())).await.unwrap();
+    second.settle().await;
+    let canaries =
+        |node: &Node| node.hundred(&GOOD).iter().filter(|version| version.to_string() == "v2").count();
+    assert_eq!((canaries(&first), canaries(&second)), (10, 0));
+    // Being out of touch in between changes nothing about it.
+    for touch in [Touch::Out { since_ms: 1, reason: String::new() }, Touch::In] {
+        second_peers.touch.send_replace(touch);
+        second.settle().await;
+        assert_eq!(canaries(&second), 0);
+    }
+    second.host.lags.send_replace(false);
+    second.settle().await;
+    assert_eq!(canaries(&second), 10);
 }
 
 #[tokio::test(start_paused = true)]

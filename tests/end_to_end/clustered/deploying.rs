@@ -1,0 +1,57 @@
+//! Deployments in a cluster: a component is sent once, whichever node is asked, and a version may get traffic
+//! before every node is ready.
+
+use http::{Method, StatusCode};
+use rustix::process::Signal;
+use serde_json::json;
+
+use super::{Cluster, half, held};
+use crate::harness::{guests, patiently};
+
+#[tokio::test]
+async fn component_that_one_node_took_need_not_be_sent_to_another() {
+    let test = "component_that_one_node_took_need_not_be_sent_to_another";
+    let Some(cluster) = Cluster::on_one(test).await else { return };
+    let [a, b, c] = cluster.nodes().await;
+    let component = a.upload(guests::bytes("hello-v1")).await;
+    let head = b.api(Method::HEAD, &format!("/v1/components/{component}"), None).await;
+    assert_eq!(head.status, StatusCode::OK, "it was sent to another node");
+    let body = json!({ "component": component, "config": {}, "allow_new": true });
+    c.api_ok(Method::POST, "/v1/functions/hello/deployments", Some(&body)).await;
+    for node in [&a, &b, &c] {
+        node.has_state_of(&c).await;
+        patiently("the version", async { while node.http.get("/hello").await.status != 200 {} }).await;
+    }
+    let unknown = "0".repeat(64);
+    let head = b.api(Method::HEAD, &format!("/v1/components/{unknown}"), None).await;
+    assert_eq!(head.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn version_gets_traffic_when_enough_nodes_are_ready_and_the_others_serve_stable() {
+    let test = "version_gets_traffic_when_enough_nodes_are_ready_and_the_others_serve_stable";
+    let Some(cluster) = Cluster::on_one(test).await else { return };
+    let [a, b, c] = cluster.nodes().await;
+    a.deploy_with("hello", "hello-v1", json!({})).await;
+    for node in [&b, &c] {
+        node.has_state_of(&a).await;
+        patiently("the version", async { while node.http.get("/hello").await.status != 200 {} }).await;
+    }
+    // It is there, and does not get on with anything.
+    c.process().signal(Signal::STOP);
+    let component = a.upload(guests::bytes("hello-v2")).await;
+    let body = json!({
+        "component": component, "config": {}, "strategy": half(), "rollout": held(), "allow_new": true,
+        "prepared": "60%",
+    });
+    a.api_ok(Method::POST, "/v1/functions/hello/deployments", Some(&body)).await;
+    b.has_state_of(&a).await;
+    assert!(a.canaries(40).await > 0 && b.canaries(40).await > 0);
+    c.process().signal(Signal::CONT);
+    c.has_state_of(&a).await;
+    // No request waits for what is not there, and none fails.
+    patiently("a canary on the last node", async { while c.canaries(1).await == 0 {} }).await;
+    let body = json!({ "component": component, "config": {}, "prepared": "110%" });
+    let refused = a.api(Method::POST, "/v1/functions/hello/deployments", Some(&body)).await;
+    assert!(refused.text().contains("weight 110% is over 100%"), "{}", refused.text());
+}
