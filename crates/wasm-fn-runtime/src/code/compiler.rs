@@ -80,8 +80,9 @@ impl Compiler {
     }
 }
 
-/// Starts the threads on which wasmtime compiles in parallel: one for each core.
-fn start_threads() {
+/// Starts the threads on which wasmtime compiles and validates in parallel: one for each core. Whoever does
+/// either calls this before, or the process keeps threads with the priority of requests.
+pub(crate) fn start_threads() {
     static STARTED: Once = Once::new();
     STARTED.call_once(|| {
         let cores = thread::available_parallelism().map_or(1, NonZero::get);

@@ -14,6 +14,8 @@ use wasm_fn_memory::{Memories, MemoriesOptions, MemoryReset, Stacks};
 use wasm_fn_pool::{PoolPlan, SlotCost};
 use wasmtime::{CacheStore, Config, Engine, InstanceAllocationStrategy, Strategy, WasmBacktraceDetails};
 
+use super::compiler::start_threads;
+
 /// Address space of a memory slot: everything that 32-bit code can reach, so that bounds checks cost nothing.
 const RESERVATION_BYTES: u64 = 4 << 30;
 
@@ -142,6 +144,7 @@ impl Engines {
         let baseline = self::engine(&memories, &stacks, Calls::Sequential, Codegen::Baseline)
             .inspect_err(|error| tracing::debug!(%error, "no component is compiled in one pass"))
             .ok();
+        start_threads();
         let all = [&sequential, &concurrent].into_iter().chain(&baseline);
         if let Some(feature) = all.into_iter().find_map(absent::found) {
             return Err(EngineError::Feature(feature));

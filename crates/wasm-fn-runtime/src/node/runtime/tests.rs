@@ -50,7 +50,11 @@ impl Node {
     /// Puts bytes where components lie.
     fn add(&self, bytes: &[u8]) -> Digest {
         let digest = Digest(Sha256::digest(bytes).into());
-        std::fs::write(self.dir.path().join("blobs").join(digest.to_string()), bytes).unwrap();
+        let path = self.dir.path().join("blobs").join(digest.to_string());
+        // It may be read while it is added again.
+        if !path.exists() {
+            std::fs::write(path, bytes).unwrap();
+        }
         digest
     }
 
