@@ -64,7 +64,7 @@ struct Orders {
 
 impl Orders {
     fn want(&self, name: &str) -> bool {
-        self.wanted.contains(name) || self.spread.contains(name)
+        self.is_member && (self.wanted.contains(name) || self.spread.contains(name))
     }
 }
 
@@ -128,12 +128,14 @@ impl Leases {
             (orders.spread.clone(), orders.is_retiring)
         };
         let wanted = if is_retiring { BTreeSet::new() } else { wanted };
-        self.change(|held| held.leases.retain(|name, _| wanted.contains(name) || spread.contains(name)));
+        let kept = |name: &String| wanted.contains(name) || spread.contains(name);
+        // The orders come first: whoever takes leases looks at them while it has what the node holds.
         self.shared.orders.send_if_modified(|orders| {
             let is_new = orders.wanted != wanted;
-            orders.wanted = wanted;
+            orders.wanted.clone_from(&wanted);
             is_new
         });
+        self.change(|held| held.leases.retain(|name, _| kept(name)));
     }
 
     /// Sets which leases are spread over all nodes that do the same: the node takes its part of them, which
@@ -191,14 +193,14 @@ impl Leases {
     /// Leaves the table or enters it again, and waits until that is so, at most `patience`.
     pub(crate) async fn set_member(&self, is_member: bool, patience: Duration) {
         let mut place = self.shared.place.subscribe();
-        if !is_member {
-            self.change(|held| held.leases.clear());
-        }
         self.shared.orders.send_if_modified(|orders| {
             let is_new = orders.is_member != is_member;
             orders.is_member = is_member;
             is_new
         });
+        if !is_member {
+            self.change(|held| held.leases.clear());
+        }
         let is_so = |place: &Place| (*place == Place::Left) != is_member;
         let _ = tokio::time::timeout(patience, place.wait_for(is_so)).await;
     }

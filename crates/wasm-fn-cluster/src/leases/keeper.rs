@@ -161,7 +161,7 @@ impl Keeping {
                 }
                 message = told.next() => {
                     let message = message.ok_or("connection to the broker was lost")?;
-                    let frees = message.headers.is_some_and(|headers| headers.get(FREES).is_some());
+                    let frees = message.headers.get(FREES).is_some();
                     if frees && !(orders.wanted.is_empty() && orders.spread.is_empty()) {
                         return Ok(());
                     }
@@ -253,13 +253,13 @@ impl Keeping {
             Ok(Ok(taken)) => {
                 (self.sequence, self.fence) = (taken.sequence, next.fence);
                 let until = sent + usable(self.keeper.lease);
-                let orders = self.orders.borrow().clone();
                 leases.change(|held| {
+                    let orders = self.orders.borrow();
                     held.until = held.until.max(Some(until));
                     // What is not wanted since then is given back with the next table.
                     held.leases = own.into_iter().filter(|(name, _)| orders.want(name)).collect();
                 });
-                let surplus = next.surplus(&self.keeper.instance, &orders.spread);
+                let surplus = next.surplus(&self.keeper.instance, &self.orders.borrow().spread);
                 leases.shared.surplus.send_if_modified(|told| {
                     let is_new = *told != surplus;
                     *told = surplus;
