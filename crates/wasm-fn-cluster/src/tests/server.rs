@@ -202,20 +202,26 @@ fn run(path: &Path, config: &str, port: i32, mib: Option<u32>) -> (Child, u16) {
     };
     command.arg("-c").arg(path.join("nats.conf")).args(["-a", "127.0.0.1", "-p", &port.to_string()]);
     command.arg("--ports_file_dir").arg(path).stdout(Stdio::null()).stderr(log);
-    let mut child = command.spawn().unwrap();
-    let ports = path.join(format!("nats-server_{}.ports", child.id()));
+    let log = || std::fs::read_to_string(path.join("log")).unwrap();
     let began = tokio::time::Instant::now();
-    let port = loop {
-        let found = std::fs::read_to_string(&ports).ok();
-        let found = found.and_then(|text| serde_json::from_str::<serde_json::Value>(&text).ok());
-        if let Some(found) = found.as_ref().and_then(|ports| ports["nats"][0].as_str()) {
-            break found.rsplit(':').next().unwrap().parse().unwrap();
+    'starting: loop {
+        let mut child = command.spawn().unwrap();
+        let ports = path.join(format!("nats-server_{}.ports", child.id()));
+        loop {
+            let found = std::fs::read_to_string(&ports).ok();
+            let found = found.and_then(|text| serde_json::from_str::<serde_json::Value>(&text).ok());
+            if let Some(found) = found.as_ref().and_then(|ports| ports["nats"][0].as_str()) {
+                return (child, found.rsplit(':').next().unwrap().parse().unwrap());
+            }
+            assert!(began.elapsed() < PATIENCE, "{}", log());
+            std::thread::sleep(Duration::from_millis(5));
+            if child.try_wait().unwrap().is_some() {
+                // While it was away, another process may have had its port for a connection.
+                assert!(log().contains("address already in use"), "{}", log());
+                continue 'starting;
+            }
         }
-        let log = || std::fs::read_to_string(path.join("log")).unwrap();
-        assert!(child.try_wait().unwrap().is_none() && began.elapsed() < PATIENCE, "{}", log());
-        std::thread::sleep(Duration::from_millis(5));
-    };
-    (child, port)
+    }
 }
 
 impl Drop for Server {
