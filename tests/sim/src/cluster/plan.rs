@@ -69,6 +69,11 @@ impl Fault {
         }
     }
 
+    /// Whether it is the broker's, and not that of nodes or of their ways to it.
+    fn is_of_broker(&self) -> bool {
+        matches!(self, Self::Stall { .. } | Self::Broker { .. })
+    }
+
     /// Its name.
     pub(super) fn as_str(self) -> &'static str {
         match self {
@@ -148,7 +153,10 @@ impl Plan {
             let changes = usize::try_from(dice.within(1..=3)).expect("3 fits");
             let tables = usize::try_from(dice.within(0..=5)).expect("5 fits");
             let fault = Fault::Broker { for_ms: 1000, elects_ms: dice.within(0..=3000), changes, tables };
-            faults.push((FAULTS_FROM_MS + FAULTS_FOR_MS - dice.within(0..=20_000), fault));
+            let lost_ms = FAULTS_FROM_MS + FAULTS_FOR_MS - dice.within(0..=20_000);
+            // The nodes are there and heard: of what only a node had that is away, no other can know.
+            faults.retain(|(at_ms, fault)| fault.is_of_broker() || at_ms + fault.for_ms() < lost_ms);
+            faults.push((lost_ms, fault));
         }
         faults.sort_by_key(|(at_ms, _)| *at_ms);
         let (lease, replicas) =
