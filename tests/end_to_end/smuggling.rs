@@ -104,17 +104,20 @@ async fn answers(address: SocketAddr, request: &str) -> String {
     String::from_utf8_lossy(&read).into_owned()
 }
 
-/// Sends all of them to `address`, one after the other.
-async fn send_all(node: &Node, address: SocketAddr, who: &str) {
+/// Sends all of them to `address`, one after the other. A proxy may take one for two requests, and pass both on:
+/// then it has an answer for each, in their order, and one for what comes next.
+async fn send_all(node: &Node, address: SocketAddr, who: &str, is_proxy: bool) {
     let mut wrong = Vec::new();
     let mut answered = 0;
     for (what, request) in ambiguous() {
         let answers = answers(address, &request).await;
         let hello = node.outcomes("hello", "success").await;
-        if hello > answered {
+        let next = answers.split_once("hello from v1").map(|(_, next)| next);
+        let is_known = is_proxy && next.is_some_and(|next| next.contains("no-such-function"));
+        if hello > answered && !is_known {
             wrong.push(format!("{what}:\n{answers}"));
-            answered = hello;
         }
+        answered = hello;
     }
     assert!(wrong.is_empty(), "{who}: the hidden request was answered:\n{}", wrong.join("\n\n"));
 }
@@ -129,7 +132,7 @@ async fn node(args: &[&str]) -> Node {
 #[tokio::test]
 async fn requests_in_requests_are_not_answered() {
     let node = node(&[]).await;
-    send_all(&node, node.listen, "the node").await;
+    send_all(&node, node.listen, "the node", false).await;
 }
 
 #[tokio::test]
@@ -137,7 +140,7 @@ async fn requests_in_requests_are_not_answered_behind_nginx() {
     if installed("nginx", "requests_in_requests_are_not_answered_behind_nginx") {
         let node = node(&["--trusted-proxy", "127.0.0.1"]).await;
         let (_nginx, address) = nginx(&node).await;
-        send_all(&node, address, "nginx").await;
+        send_all(&node, address, "nginx", true).await;
     }
 }
 
@@ -146,6 +149,6 @@ async fn requests_in_requests_are_not_answered_behind_haproxy() {
     if installed("haproxy", "requests_in_requests_are_not_answered_behind_haproxy") {
         let node = node(&["--trusted-proxy", "127.0.0.1"]).await;
         let (_haproxy, address) = haproxy(&node, "mode http").await;
-        send_all(&node, address, "HAProxy").await;
+        send_all(&node, address, "HAProxy", true).await;
     }
 }
