@@ -10,11 +10,11 @@ use http::HeaderMap;
 use tokio::sync::watch;
 use wasm_fn_control::{
     Access, Clock, Control, ControlOptions, Deploy, Note,
-    host::{CodeWanted, Host, LogPage, Prepared, ProgressSink, Rejection},
+    host::{Host, LogPage, Prepared, ProgressSink, Rejection, Wanted},
     salt_at_random,
     state::{ReleaseStrategy, RolloutSpec},
 };
-use wasm_fn_core::{Digest, FunctionConfig, FunctionName, Outcome, Point, StageName, VersionNo};
+use wasm_fn_core::{Digest, FunctionConfig, FunctionName, Outcome, Point, StageName, VersionNo, Weight};
 use wasm_fn_rollout::{GateSpec, OnFail, PlanSpec};
 use wasm_fn_router::{InvocationRecord, Observation, RequestAttributes, Stage};
 use wasm_fn_secrets::{NodeKey, SecretSet};
@@ -32,7 +32,7 @@ impl Host for Nothing {
         _: PathBuf,
         _: FunctionConfig,
         _: Arc<SecretSet>,
-        _: CodeWanted,
+        _: Wanted,
         _: ProgressSink,
     ) -> Result<Prepared, Rejection> {
         Ok(Prepared { kind: "cgi".to_owned(), is_optimising: false })
@@ -120,6 +120,7 @@ async fn stage(canary: bool) -> (Arc<Control<Nothing, MemoryStore>>, Arc<Stage<(
             replace: false,
             may_move_traffic: true,
             allow_new: true,
+            prepared: Weight::FULL,
             provenance: None,
         };
         let (actor, origin) = ("bench".to_owned(), String::new());

@@ -1,10 +1,13 @@
 //! Clusters: several real nodes on a real broker, with one state, one split and one rollout.
 
 mod deploying;
+mod eventing;
 mod figures;
 mod full;
+mod keeping;
 mod surviving;
 mod trimmed;
+mod viewing;
 
 use http::{Method, StatusCode};
 use rustix::process::Signal;

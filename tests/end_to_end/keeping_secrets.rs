@@ -66,10 +66,7 @@ async fn memory_of_a_node_is_for_the_node_only() {
 
         let reset = |line: &str| {
             let line: Value = serde_json::from_str(line).ok()?;
-            line["message"]
-                .as_str()
-                .filter(|message| message.starts_with("instance memory"))
-                .map(str::to_owned)
+            (line["message"] == "memory reset").then(|| line["reset"].as_str().unwrap().to_owned())
         };
         resets.push(node.process().line("how memory is reset", reset).await);
     }

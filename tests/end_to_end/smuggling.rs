@@ -104,8 +104,8 @@ async fn answers(address: SocketAddr, request: &str) -> String {
     String::from_utf8_lossy(&read).into_owned()
 }
 
-/// Sends all of them to `address`, one after the other. A proxy may take one for two requests, and pass both on:
-/// then it has an answer for each, in their order, and one for what comes next.
+/// Sends all of them to `address`, one after the other. A proxy may take one for two requests, and pass both
+/// on: then it has an answer for each, in their order, and one for what comes next.
 async fn send_all(node: &Node, address: SocketAddr, who: &str, is_proxy: bool) {
     let mut wrong = Vec::new();
     let mut answered = 0;

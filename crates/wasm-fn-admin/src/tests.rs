@@ -155,6 +155,7 @@ impl Api {
             certificates: Vec::new(),
             shown: Arc::new(Shown),
             telemetry: Arc::new(Told),
+            isolation: Arc::new(Trusted),
             cluster,
             series_max,
         };

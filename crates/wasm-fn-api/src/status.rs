@@ -202,7 +202,7 @@ pub struct VersionOnNode {
     /// Its requests there, without those that asked for it by override or address.
     pub tally: TallyView,
     /// Requests there that asked for this version.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "super::is_zero")]
     pub overrides: u64,
     /// Its live instances there.
     pub instances: u64,

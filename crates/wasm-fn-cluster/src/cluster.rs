@@ -2,7 +2,12 @@
 
 mod options;
 
-use std::{collections::HashSet, path::Path, sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{sync::watch, time::timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -12,8 +17,8 @@ use wasm_fn_store::{EmbeddedInbox, EmbeddedStore, InboxLimits, StoreError};
 
 pub use self::options::{ClusterOptions, LEASE_DEFAULT, LEASE_MAX, LEASE_MIN, LOG_KEEP_DEFAULT};
 use crate::{
-    Chain, ClusterError, ClusterRecord, Collected, Collection, ComponentError, Components, Contact, Leases,
-    Messages, ReplicatedStore, StreamHealth,
+    Chain, ClusterBuckets, ClusterError, ClusterRecord, Collected, Collection, ComponentError, Components,
+    Contact, Leases, Messages, Questions, Replica, ReplicatedStore, StreamHealth,
     components::Bucket,
     events::{SharedInbox, SharedInboxOptions},
     health,
@@ -182,16 +187,28 @@ impl Cluster {
         &self.inner.components
     }
 
+    /// What functions keep, for a node: it uses them only while it is in touch.
+    pub fn buckets(&self) -> ClusterBuckets {
+        let Inner { link, names, contact, .. } = &*self.inner;
+        ClusterBuckets::new(link.clone(), names, Some(contact.clone()))
+    }
+
+    /// What functions keep, for who has no [store](Self::store), so that nothing tells whether it is in
+    /// touch.
+    pub fn buckets_without_state(&self) -> ClusterBuckets {
+        ClusterBuckets::new(self.inner.link.clone(), &self.inner.names, None)
+    }
+
     /// The store whose commits are the cluster's, with `replica` as this node's copy of it. It
     /// takes its part of the events if it `takes` any. A node has one.
     ///
     /// # Errors
     /// The replica cannot be read.
-    pub async fn store<R: Store>(
+    pub async fn store<R: Replica>(
         &self,
         replica: R,
         chain: Arc<dyn Chain>,
-    ) -> Result<ReplicatedStore, StoreError> {
+    ) -> Result<ReplicatedStore<R>, StoreError> {
         let Inner { link, contact, leases, messages, names, options, stop, .. } = &*self.inner;
         ReplicatedStore::start(StoreOptions {
             replica,
@@ -204,6 +221,31 @@ impl Cluster {
             names: names.clone(),
             lease: options.lease,
             log_keep: options.log_keep,
+            stop: stop.child_token(),
+        })
+        .await
+    }
+
+    /// The inbox that all nodes have in common, with `replica` as this node's copy of it. The node takes its
+    /// part of the events if it `takes` any. A node has one inbox.
+    ///
+    /// # Errors
+    /// The replica cannot be read.
+    pub async fn inbox(&self, replica: InboxReplica, takes: bool) -> Result<SharedInbox, StoreError> {
+        let InboxReplica { inbox: replica, folder, limits } = replica;
+        let Inner { link, contact, leases, components, names, options, instance, stop, .. } = &*self.inner;
+        SharedInbox::start(SharedInboxOptions {
+            replica,
+            folder,
+            limits,
+            takes,
+            process: instance.clone(),
+            link: link.clone(),
+            contact: contact.clone(),
+            leases: leases.clone(),
+            components: components.clone(),
+            names: names.clone(),
+            lease: options.lease,
             stop: stop.child_token(),
         })
         .await
@@ -281,6 +323,17 @@ impl Cluster {
         self.inner.messages.set_quiet(false);
         self.inner.leases.set_member(true, LEAVE_WAIT).await;
     }
+}
+
+/// A node's copy of the inbox that all nodes have in common.
+#[derive(Clone)]
+pub struct InboxReplica {
+    /// The copy.
+    pub inbox: EmbeddedInbox,
+    /// The folder that it is in.
+    pub folder: PathBuf,
+    /// The limits that it was opened with: the same on every node.
+    pub limits: InboxLimits,
 }
 
 /// Why what is kept beside the log cannot be had or cared for.

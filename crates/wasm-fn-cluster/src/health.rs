@@ -42,7 +42,8 @@ pub struct ServerHealth {
 /// How all streams of a cluster are, its log first.
 pub(crate) async fn read(session: &Session, names: &Names) -> Result<Vec<StreamHealth>, ClusterError> {
     let mut streams = Vec::new();
-    for stream in [&names.log, &names.coordination, &names.events, &names.components] {
+    let shown = [&names.log, &names.coordination, &names.events, &names.components, &names.values];
+    for stream in shown {
         let gone = || ClusterError::Stream { stream: stream.to_string() };
         let info = session.stream(stream, PATIENCE).await?.ok_or_else(gone)?;
         streams.push(StreamHealth {

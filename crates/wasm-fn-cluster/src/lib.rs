@@ -1,5 +1,5 @@
 //! What the nodes of a cluster share through a broker of NATS JetStream: one log of changes, leases,
-//! messages, components, and one inbox of events.
+//! messages, components, one inbox of events, and what functions keep in buckets.
 //!
 //! Every node keeps a replica of the state on its own disk and serves from it, whether the broker is there or
 //! not. The log decides which change comes next: one message is one commit, and the message's number in its
@@ -29,8 +29,11 @@ mod setup;
 mod snapshots;
 mod store;
 
+pub use async_nats::HeaderMap;
+pub use buckets::{ClusterBucket, ClusterBuckets};
 pub use cluster::{
-    Cluster, ClusterOptions, LEASE_DEFAULT, LEASE_MAX, LEASE_MIN, LOG_KEEP_DEFAULT, RestoreError,
+    Cluster, ClusterOptions, InboxReplica, LEASE_DEFAULT, LEASE_MAX, LEASE_MIN, LOG_KEEP_DEFAULT,
+    RestoreError,
 };
 pub use components::{Collected, Collection, ComponentError, Components};
 pub use contact::{Contact, ContactState};
@@ -38,13 +41,14 @@ pub use error::ClusterError;
 pub use events::SharedInbox;
 pub use health::{ServerHealth, StreamHealth};
 pub use leases::{HOUSEKEEPING, LEASES_MAX, Lease, Leases};
+pub use link::{AskError, BrokerFuture, BrokerMessage, Connector, ServerConnection, Subscription};
 pub use messages::{MESSAGE_BYTES_MAX, Member, Messages, NodeMessage, PRESENCE_TEXT_BYTES_MAX};
 pub use questions::{ANSWER_BYTES_MAX, QUESTION_BYTES_MAX, Question, QuestionError, Questions};
 pub use setup::{
     Base, BaseSource, ClusterRecord, InboxSource, InitOptions, InitReport, Made, Monitors,
-    SERVER_VERSION_MIN, SyncSetting, Syncs, init, syncs,
+    SERVER_VERSION_MIN, SyncSetting, Syncs, init, init_over, syncs,
 };
-pub use store::{Chain, ReplicatedStore};
+pub use store::{Chain, Replica, ReplicatedStore};
 
 #[cfg(test)]
 mod tests;

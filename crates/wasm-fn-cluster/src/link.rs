@@ -5,10 +5,16 @@ mod connection;
 mod session;
 mod supervisor;
 
+pub use self::{
+    api::AskError,
+    connection::{BrokerFuture, BrokerMessage, Connector, ServerConnection, Subscription},
+};
 pub(crate) use self::{
     api::{
-        Api, AskError, EXPECTED_LAST, EXPECTED_LAST_OF_SUBJECT, Kept, MESSAGE_ID, StreamInfo, is_overtaken,
+        Api, BATCH_COMMIT, BATCH_ID, BATCH_SEQUENCE, EXPECTED_LAST, EXPECTED_LAST_OF_SUBJECT, Kept,
+        MESSAGE_ID, StreamInfo, SubjectsPage, TIME_TO_LIVE, is_overtaken,
     },
+    connection::Nats,
     session::Session,
-    supervisor::{Link, LinkOptions, connect},
+    supervisor::{Link, LinkOptions},
 };

@@ -12,7 +12,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use async_nats::{HeaderMap, Message};
+use async_nats::HeaderMap;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use tokio::sync::Notify;
@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::open::{Open, Part};
 use crate::{
-    link::{Link, Session},
+    link::{BrokerMessage, Link, Session},
     names::Names,
 };
 
@@ -206,7 +206,7 @@ impl Questions {
         }
     }
 
-    fn take_question(&self, message: Message) {
+    fn take_question(&self, message: BrokerMessage) {
         let Some((id, from)) = sender(&message) else { return };
         if message.payload.len() > QUESTION_BYTES_MAX {
             return;
@@ -220,9 +220,9 @@ impl Questions {
         self.shared.came.notify_one();
     }
 
-    fn take_answer(&self, message: Message) {
+    fn take_answer(&self, message: BrokerMessage) {
         let Some((id, from)) = sender(&message) else { return };
-        let part = message.headers.as_ref().and_then(|headers| headers.get(PART)?.as_str().parse().ok());
+        let part = message.headers.get(PART).and_then(|part| part.as_str().parse().ok());
         if let Some(part) = part {
             self.shared.open.take(&id, &from, part, message.payload);
         }
@@ -235,8 +235,8 @@ impl Questions {
 }
 
 /// The id of the question that a message is or answers, and the process that sent it.
-fn sender(message: &Message) -> Option<(String, String)> {
-    let headers = message.headers.as_ref()?;
+fn sender(message: &BrokerMessage) -> Option<(String, String)> {
+    let headers = &message.headers;
     let id = |name: &str| {
         let id = headers.get(name)?.as_str();
         let is_id = (1..=ID_BYTES_MAX).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_hexdigit());

@@ -11,7 +11,7 @@ use wasm_fn_queue::BrokerError;
 
 use self::settings::{Spec, coordination, differing, events, log};
 pub use self::{
-    init::{BaseSource, InboxSource, InitOptions, InitReport, Made, init},
+    init::{BaseSource, InboxSource, InitOptions, InitReport, Made, init, init_over},
     record::{Base, ClusterRecord},
     syncs::{Monitors, SyncSetting, Syncs, syncs},
 };

@@ -12,7 +12,7 @@ use tokio::{io::AsyncReadExt as _, task::spawn_blocking};
 use wasm_fn_core::{Digest, Revision};
 use wasm_fn_store::{EmbeddedStore, Record, Store as _, StoreError};
 
-use crate::{Chain, ComponentError, components::Bucket, link::Api, setup::Base};
+use crate::{Chain, ComponentError, Replica, components::Bucket, link::Api, setup::Base};
 
 /// The name of the text that says which snapshot is the newest.
 const NAME: &str = "snapshot";
@@ -96,8 +96,8 @@ impl Snapshots {
     /// Writes a snapshot of `replica`, and makes it the newest one, unless there is one of that revision or a
     /// later one. Whoever is stopped in between leaves the one before, or this one; what else is left is
     /// collected with the components that nobody needs.
-    pub(crate) async fn write(&self, api: &Api, replica: &EmbeddedStore) -> Result<Snapshot, SnapshotError> {
-        let folder = Folder::make(replica.data_dir())?;
+    pub(crate) async fn write(&self, api: &Api, replica: &impl Replica) -> Result<Snapshot, SnapshotError> {
+        let folder = Folder::make(replica.folder())?;
         replica.copy(folder.0.clone(), || {}).await?;
         let Some(last) = open(&folder.0).await?.load().await?.last else {
             return Err(SnapshotError::Malformed("state has no record".to_owned()));

@@ -10,6 +10,7 @@ mod window;
 
 use std::{
     fmt,
+    path::Path,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -25,7 +26,6 @@ use wasm_fn_store::{
     Commit, EmbeddedStore, Followed, JournalRange, KnownTraps, Loaded, Record, Store, StoreError, TokenUses,
 };
 
-pub(crate) use self::commit::rfc3339;
 use self::{fault::Fault, window::Window};
 use crate::{
     Contact, Leases, Messages,
@@ -42,6 +42,28 @@ pub trait Chain: Send + Sync + 'static {
     /// # Errors
     /// Why it does not.
     fn verify(&self, previous: Option<&Record>, next: &Record) -> Result<(), String>;
+}
+
+/// A node's own copy of the state, which can go on from a snapshot.
+pub trait Replica: Store {
+    /// The directory for a snapshot that is written or received.
+    fn folder(&self) -> &Path;
+
+    /// Takes what `ahead` has, which goes on from what this copy has, as a whole or not at all.
+    ///
+    /// # Errors
+    /// As of [`commit`](Store::commit).
+    fn advance_to(&self, ahead: &EmbeddedStore) -> impl Future<Output = Result<(), StoreError>> + Send;
+}
+
+impl Replica for EmbeddedStore {
+    fn folder(&self) -> &Path {
+        self.data_dir()
+    }
+
+    fn advance_to(&self, ahead: &EmbeddedStore) -> impl Future<Output = Result<(), StoreError>> + Send {
+        EmbeddedStore::advance_to(self, ahead)
+    }
 }
 
 /// A store whose commits are the messages of the cluster's log.
@@ -108,7 +130,7 @@ impl<R> fmt::Debug for ReplicatedStore<R> {
     }
 }
 
-impl<R: Store> ReplicatedStore<R> {
+impl<R: Replica> ReplicatedStore<R> {
     /// Follows the log, on the current tokio runtime, from where the replica ends.
     pub(crate) async fn start(options: StoreOptions<R>) -> Result<Self, StoreError> {
         let loaded = options.replica.load().await?;
@@ -143,7 +165,7 @@ impl<R: Store> ReplicatedStore<R> {
     }
 }
 
-impl<R: Store> Inner<R> {
+impl<R: Replica> Inner<R> {
     /// Starts the follower.
     fn follow_log(self: &Arc<Self>) {
         let stop = self.options.stop.child_token();
@@ -233,7 +255,7 @@ impl<R: Store> Inner<R> {
     }
 }
 
-impl<R: Store> Store for ReplicatedStore<R> {
+impl<R: Replica> Store for ReplicatedStore<R> {
     async fn load(&self) -> Result<Loaded, StoreError> {
         self.inner.options.replica.load().await
     }

@@ -2,9 +2,11 @@
 //!
 //! Where it is not installed, each test is skipped by name.
 
+mod asking;
 mod collecting;
 mod committing;
 mod eventing;
+mod keeping;
 mod leasing;
 mod sending;
 mod server;
@@ -76,6 +78,7 @@ fn with_credentials(options: ClusterOptions, text: &str) -> ClusterOptions {
 fn plain(replicas: u8) -> InitOptions {
     InitOptions {
         replicas,
+        key: None,
         base: None,
         inbox: None,
         components_bytes_max: None,

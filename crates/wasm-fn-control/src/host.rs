@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use tokio::sync::watch;
-use wasm_fn_core::{Digest, FunctionConfig, FunctionName, StageName, VersionNo, Weight};
+use wasm_fn_core::{Digest, FunctionConfig, FunctionName, Revision, StageName, VersionNo, Weight};
 use wasm_fn_secrets::SecretSet;
 
 /// Receives progress. Any thread may call it, and it must not block.

@@ -94,14 +94,6 @@ impl EmbeddedStore {
         Ok(Self { data_dir: data_dir.to_owned(), held })
     }
 
-    /// Makes all of `commits` durable in one transaction, or none of them. Each has to follow the one before.
-    ///
-    /// # Errors
-    /// As of [`commit`](Store::commit).
-    pub async fn commit_all(&self, commits: Vec<Commit>) -> Result<(), StoreError> {
-        self.blocking(move |inner| inner.commit(&commits)).await
-    }
-
     /// Takes the documents and the records of `ahead`, which has to go on from what this store has, in one
     /// transaction. Traps and uses of tokens stay as this store has observed them.
     ///

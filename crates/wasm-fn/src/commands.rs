@@ -170,7 +170,7 @@ fn block_on(
 
 async fn client(command: Command) -> Result<u8, Fault> {
     let (output, everywhere) = (Output::new(command.format()), everywhere::wanted(&command));
-    let code = run_client(command, output).await?;
+    let code = Box::pin(run_client(command, output)).await?;
     if let Some(connection) = everywhere {
         everywhere::wait(&connection, output).await?;
     }

@@ -53,7 +53,7 @@ use crate::machine;
 use buckets::{NodeBuckets, RuntimeBuckets};
 use cluster::Sharing;
 pub(crate) use cluster::{ClusterKey, JournalChain, options as cluster_options, sha256_of};
-use data_plane::{TelemetryCounts, log_sink, server_options};
+use data_plane::{RuntimeIsolation, TelemetryCounts, log_sink, server_options};
 pub(crate) use deploying::ArtifactSource;
 use deploying::FetcherOptions;
 use encryption::Encryption;
@@ -288,6 +288,7 @@ impl Node {
             certificates: options.admin_certificates.clone(),
             shown: encryption.certificates(),
             telemetry: Arc::new(TelemetryCounts(options.telemetry.clone())),
+            isolation: Arc::new(RuntimeIsolation(runtime.clone())),
             cluster: sharing
                 .as_ref()
                 .zip(asking.as_ref())
@@ -302,7 +303,7 @@ impl Node {
         let brokers = egress(&options, &sockets)?;
         let fetcher = fetcher_options(&options, &sockets)?;
         let mut events = NodeEvents::new(kept.inbox, &control, dispatcher, brokers, fetcher);
-        let api = Admin::new(control.clone(), events.events(), Arc::clone(&buckets), admin_options);
+        let api = Admin::new(control.clone(), events.events(), buckets.values(), admin_options);
         if let Some(asking) = asking {
             tokio::spawn(asking.answer(Arc::downgrade(&api)));
         }

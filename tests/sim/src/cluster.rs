@@ -520,7 +520,9 @@ fn make(network: &Network, plan: &Plan) -> io::Result<()> {
     let options = options(plan, "maker".parse().expect("it is a name"));
     let wanted = InitOptions {
         replicas: plan.replicas,
+        key: None,
         base: None,
+        inbox: None,
         components_bytes_max: None,
         monitors: Monitors::default(),
     };
@@ -544,7 +546,10 @@ fn options(plan: &Plan, node: NodeName) -> ClusterOptions {
         tls: Arc::new(tls),
         addresses: Arc::new(|_: SocketAddr| Ok(())),
         lease: plan.lease,
+        // Snapshots are files, which nodes of the simulation do not have.
+        log_keep: u64::MAX,
         cluster_id: None,
+        key: None,
     }
 }
 

@@ -4,6 +4,7 @@
 mod buckets;
 mod certificates;
 mod cluster;
+mod isolation;
 mod labels;
 mod numbers;
 mod rollouts;
@@ -79,6 +80,7 @@ pub(crate) async fn metrics<H: Host, S: Store>(
         buckets: Buckets::read(&*admin.values).await,
         telemetry: admin.options.telemetry.counts(),
         cluster: admin.options.cluster.as_ref().map(|cluster| cluster.seen()),
+        isolation: admin.options.isolation.counts(),
     };
     let mut registry = Registry::default();
     registry.register_collector(Box::new(metrics));
@@ -107,6 +109,7 @@ struct Metrics {
     buckets: Buckets,
     telemetry: Vec<TelemetryCount>,
     cluster: Option<ClusterView>,
+    isolation: IsolationCounts,
 }
 
 impl Collector for Metrics {

@@ -65,7 +65,7 @@ impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         match &error {
             StoreError::Released(_) => Self::not_ready(error),
-            StoreError::OutOfTouch { .. } => Self::out_of_touch(error),
+            StoreError::OutOfTouch { .. } | StoreError::Unanswered { .. } => Self::out_of_touch(error),
             StoreError::Unknown { .. } => Self::outcome_unknown(error),
             StoreError::Diverged { .. } => Self::cluster_diverged(error),
             StoreError::DiskFull { .. } => Self::disk_full(error),

@@ -289,7 +289,7 @@ impl Bucket {
     /// The names of all objects, those that are gone included.
     pub(super) async fn names(&self, api: &Api) -> Result<HashSet<String>, ComponentError> {
         let prefix = format!("$O.{}.M.", self.name);
-        let subjects = api.subjects(&self.stream, &format!("{prefix}>"), PATIENCE).await;
+        let subjects = api.all_subjects(&self.stream, &format!("{prefix}>"), PATIENCE).await;
         let subjects = subjects.map_err(ComponentError::unanswered)?;
         let name = |subject: String| {
             let name = BASE64_URL_SAFE.decode(subject.strip_prefix(&prefix)?).ok()?;
@@ -301,7 +301,7 @@ impl Bucket {
     /// The ids of all chunks.
     pub(super) async fn chunk_ids(&self, api: &Api) -> Result<HashSet<String>, ComponentError> {
         let prefix = self.chunks("");
-        let subjects = api.subjects(&self.stream, &format!("{prefix}>"), PATIENCE).await;
+        let subjects = api.all_subjects(&self.stream, &format!("{prefix}>"), PATIENCE).await;
         let subjects = subjects.map_err(ComponentError::unanswered)?;
         let id = |subject: String| subject.strip_prefix(&prefix).map(str::to_owned);
         Ok(subjects.into_iter().filter_map(id).collect())

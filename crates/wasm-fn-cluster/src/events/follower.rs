@@ -5,7 +5,6 @@
 
 use std::{future::pending, pin::Pin, sync::Arc, time::Duration};
 
-use async_nats::Subscriber;
 use futures_util::{StreamExt as _, stream};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
@@ -19,7 +18,7 @@ use super::{
 };
 use crate::{
     ClusterError,
-    link::{AskError, Kept, MESSAGE_ID, Session, StreamInfo},
+    link::{AskError, Kept, MESSAGE_ID, Session, StreamInfo, Subscription},
 };
 
 /// How often the log is asked for its last message.
@@ -118,7 +117,7 @@ async fn follow(inner: &Arc<Inner>, session: &Session, shorter: &mut Option<Inst
 impl Following<'_> {
     async fn run(
         &mut self,
-        told: &mut Subscriber,
+        told: &mut Subscription,
         shorter: &mut Option<Instant>,
     ) -> Result<std::convert::Infallible, End> {
         let mut ticks = interval(CHECK_EVERY);
@@ -135,7 +134,7 @@ impl Following<'_> {
             tokio::select! {
                 message = told.next() => {
                     let lost = || End::Lost("connection to the broker was lost".to_owned());
-                    let headers = message.ok_or_else(lost)?.headers.unwrap_or_default();
+                    let headers = message.ok_or_else(lost)?.headers;
                     let sequence = headers.get(SEQUENCE).and_then(|sequence| sequence.as_str().parse().ok());
                     if let Some(sequence) = sequence {
                         let id = headers.get(MESSAGE_ID).map(|id| id.as_str());

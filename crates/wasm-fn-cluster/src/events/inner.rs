@@ -25,7 +25,7 @@ use super::{
     sent::Sent,
     shards::{self, shard_of},
 };
-use crate::{Components, Contact, ContactState, Leases, link::Link, names::Names, store::rfc3339};
+use crate::{Components, Contact, ContactState, Leases, contact::rfc3339, link::Link, names::Names};
 
 /// Bytes of a message that are left for what is around the body of an event.
 const FRAME_BYTES: u64 = 16 << 10;

@@ -2,6 +2,8 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+    sync::Arc,
     time::Duration,
 };
 
@@ -14,7 +16,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use wasm_fn_queue::BrokerError;
 
-use super::ServerConnection;
+use super::{BrokerMessage, ServerConnection};
 use crate::ClusterError;
 
 /// The header by which the broker refuses a message unless its stream is at this number.
@@ -148,20 +150,6 @@ struct SubjectsAnswer {
 
 #[derive(Deserialize)]
 struct SubjectsState {
-    #[serde(default)]
-    subjects: BTreeMap<String, u64>,
-}
-
-#[derive(Deserialize)]
-struct SubjectsAnswer {
-    state: SubjectsState,
-    /// How many there are.
-    #[serde(default)]
-    total: usize,
-}
-
-#[derive(Deserialize)]
-struct SubjectsState {
     subjects: Option<BTreeMap<String, u64>>,
 }
 
@@ -213,10 +201,10 @@ impl Api {
     async fn exchange(
         &self,
         subject: &str,
-        headers: Option<HeaderMap>,
+        headers: HeaderMap,
         payload: Bytes,
         patience: Duration,
-    ) -> Result<Message, AskError> {
+    ) -> Result<BrokerMessage, AskError> {
         let (found, max) = (payload.len(), self.payload_max());
         if found > max {
             return Err(AskError::TooLarge { found, max });
@@ -276,7 +264,7 @@ impl Api {
         payload: Bytes,
         patience: Duration,
     ) -> Result<Result<T, jetstream::Error>, AskError> {
-        read(&self.request(subject, Some(header_map(headers)), payload, patience).await?)
+        read(&self.request(subject, header_map(headers), payload, patience).await?)
     }
 
     /// Publishes `payload` without waiting for the stream. It waits while the connection cannot take more.
@@ -290,7 +278,7 @@ impl Api {
         if found > max {
             return Err(AskError::TooLarge { found, max });
         }
-        read(&self.request(subject, map, payload, patience).await?)
+        self.connection.publish(subject, header_map(headers), payload).await
     }
 
     /// The message with this number; `None` if there is none. Its stream's leader answers.
@@ -324,8 +312,51 @@ impl Api {
         self.get(stream, &serde_json::json!({ "seq": sequence, "next_by_subj": subject }), patience).await
     }
 
-    /// The subjects of a stream's messages, of those that match `filter`.
+    /// The last message with this subject, as any server has it that has the stream: it may be older than
+    /// what the leader has. `None` if that server has none.
+    pub(crate) async fn any_last_of(
+        &self,
+        stream: &str,
+        subject: &str,
+        patience: Duration,
+    ) -> Result<Option<Kept>, AskError> {
+        let asked = format!("$JS.API.DIRECT.GET.{stream}.{subject}");
+        let message = self.exchange(&asked, HeaderMap::new(), Bytes::new(), patience).await?;
+        match message.status {
+            None => {}
+            Some(404) => return Ok(None),
+            Some(status) => return Err(AskError::Answer(format!("status {status}"))),
+        }
+        let map = message.headers;
+        let sequence = map.get("Nats-Sequence").and_then(|value| value.as_str().parse().ok());
+        let sequence = sequence.ok_or_else(|| AskError::Answer("message without a number".to_owned()))?;
+        let mut headers = String::new();
+        for (name, values) in map.iter() {
+            for value in values {
+                let _ = writeln!(headers, "{name}: {value}");
+            }
+        }
+        Ok(Some(Kept { sequence, subject: subject.to_owned(), headers, payload: message.payload }))
+    }
+
+    /// The subjects within `filter` that the stream has messages with, from the one with the number `offset`
+    /// on. Its leader answers.
     pub(crate) async fn subjects(
+        &self,
+        stream: &str,
+        filter: &str,
+        offset: u64,
+        patience: Duration,
+    ) -> Result<SubjectsPage, AskError> {
+        let question = serde_json::json!({ "subjects_filter": filter, "offset": offset });
+        let answer =
+            self.ask::<SubjectsAnswer>(&format!("STREAM.INFO.{stream}"), &question, patience).await?;
+        let SubjectsAnswer { total, state } = answer.map_err(|error| AskError::Answer(error.to_string()))?;
+        Ok(SubjectsPage { subjects: state.subjects.unwrap_or_default().into_keys().collect(), total })
+    }
+
+    /// All subjects within `filter` that the stream has messages with.
+    pub(crate) async fn all_subjects(
         &self,
         stream: &str,
         filter: &str,
@@ -333,17 +364,23 @@ impl Api {
     ) -> Result<BTreeSet<String>, AskError> {
         let mut subjects = BTreeSet::new();
         loop {
-            let question = serde_json::json!({ "subjects_filter": filter, "offset": subjects.len() });
-            let asked =
-                self.ask::<SubjectsAnswer>(&format!("STREAM.INFO.{stream}"), &question, patience).await?;
-            let found = asked.map_err(|error| AskError::Answer(error.to_string()))?;
-            let (before, page) = (subjects.len(), found.state.subjects.unwrap_or_default());
-            subjects.extend(page.into_keys());
+            let before = subjects.len() as u64;
+            let page = self.subjects(stream, filter, before, patience).await?;
+            subjects.extend(page.subjects);
             // The broker tells a bounded number at a time.
-            if subjects.len() == before || subjects.len() >= found.total {
+            let found = subjects.len() as u64;
+            if found == before || found >= page.total {
                 return Ok(subjects);
             }
         }
+    }
+
+    /// Removes all messages within `filter`.
+    pub(crate) async fn purge(&self, stream: &str, filter: &str, patience: Duration) -> Result<(), AskError> {
+        let question = serde_json::json!({ "filter": filter });
+        let what = format!("STREAM.PURGE.{stream}");
+        let purged = self.ask::<serde_json::Value>(&what, &question, patience).await?;
+        purged.map(|_| ()).map_err(|error| AskError::Answer(error.to_string()))
     }
 
     async fn get(

@@ -3,7 +3,7 @@
 
 use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
-use async_nats::{Client, HeaderMap, Request, RequestErrorKind};
+use async_nats::{Client, HeaderMap, Message, Request, RequestErrorKind};
 use bytes::Bytes;
 use futures_util::{FutureExt as _, Stream, StreamExt as _};
 use tokio::sync::Mutex;
@@ -18,13 +18,25 @@ pub type BrokerFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// Messages as they arrive. It ends with the connection.
 pub type Subscription = Pin<Box<dyn Stream<Item = BrokerMessage> + Send>>;
 
-/// A message that was subscribed to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A message that was subscribed to, or asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BrokerMessage {
+    /// What the broker says in place of a message, as a status of HTTP; `None` if this is a message.
+    pub status: Option<u16>,
     /// Its headers.
     pub headers: HeaderMap,
     /// What it says.
     pub payload: Bytes,
+}
+
+impl From<Message> for BrokerMessage {
+    fn from(message: Message) -> Self {
+        Self {
+            status: message.status.map(|status| status.as_u16()),
+            headers: message.headers.unwrap_or_default(),
+            payload: message.payload,
+        }
+    }
 }
 
 /// Makes connections to a broker.
@@ -63,13 +75,24 @@ pub trait ServerConnection: fmt::Debug + Send + Sync + 'static {
         headers: HeaderMap,
         payload: Bytes,
         patience: Duration,
-    ) -> BrokerFuture<'_, Result<Bytes, AskError>>;
+    ) -> BrokerFuture<'_, Result<BrokerMessage, AskError>>;
 
     /// Hears messages with `subject`.
     ///
     /// # Errors
     /// The connection is of no use.
     fn subscribe(&self, subject: &str) -> BrokerFuture<'_, Result<Subscription, AskError>>;
+
+    /// Sends a message. It waits while the connection cannot take more.
+    ///
+    /// # Errors
+    /// The connection is of no use.
+    fn publish(
+        &self,
+        subject: &str,
+        headers: HeaderMap,
+        payload: Bytes,
+    ) -> BrokerFuture<'_, Result<(), AskError>>;
 
     /// Sends a message without waiting. Returns whether it was taken: it is not while the connection cannot
     /// take more.
@@ -155,7 +178,7 @@ impl ServerConnection for NatsConnection {
         headers: HeaderMap,
         payload: Bytes,
         patience: Duration,
-    ) -> BrokerFuture<'_, Result<Bytes, AskError>> {
+    ) -> BrokerFuture<'_, Result<BrokerMessage, AskError>> {
         let subject = subject.to_owned();
         Box::pin(async move {
             let (found, max) = (payload.len(), self.payload_max());
@@ -165,7 +188,7 @@ impl ServerConnection for NatsConnection {
             }
             // Handing over the request waits, too, while the broker reads nothing.
             match tokio::time::timeout(patience, self.client.send_request(subject, request)).await {
-                Ok(Ok(message)) => Ok(message.payload),
+                Ok(Ok(message)) => Ok(message.into()),
                 Err(_) => Err(AskError::Silent),
                 Ok(Err(error)) => Err(match error.kind() {
                     RequestErrorKind::TimedOut => AskError::Silent,
@@ -181,12 +204,21 @@ impl ServerConnection for NatsConnection {
         let subject = subject.to_owned();
         Box::pin(async move {
             let subscriber = self.client.subscribe(subject).await.map_err(|_| AskError::Lost)?;
-            let messages = subscriber.map(|message| BrokerMessage {
-                headers: message.headers.unwrap_or_default(),
-                payload: message.payload,
-            });
-            let messages: Subscription = Box::pin(messages);
+            let messages: Subscription = Box::pin(subscriber.map(BrokerMessage::from));
             Ok(messages)
+        })
+    }
+
+    fn publish(
+        &self,
+        subject: &str,
+        headers: HeaderMap,
+        payload: Bytes,
+    ) -> BrokerFuture<'_, Result<(), AskError>> {
+        let subject = subject.to_owned();
+        Box::pin(async move {
+            let sent = self.client.publish_with_headers(subject, headers, payload);
+            sent.await.map_err(|_| AskError::Lost)
         })
     }
 

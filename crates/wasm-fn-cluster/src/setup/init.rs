@@ -1,6 +1,9 @@
 //! Makes a cluster.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use async_nats::jetstream::ErrorCode;
 use serde_json::Value;
@@ -10,14 +13,14 @@ use wasm_fn_store::Record;
 
 use super::{
     Base, ClusterRecord, Monitors, PATIENCE, Syncs, record,
-    settings::{Spec, components, coordination, differing, events, log},
+    settings::{Spec, components, coordination, differing, events, log, values},
     syncs,
 };
 use crate::{
     ClusterError, ClusterOptions,
     components::Bucket,
     events::begin_with,
-    link::{Api, EXPECTED_LAST_OF_SUBJECT, StreamInfo, connect, is_overtaken},
+    link::{Api, Connector, EXPECTED_LAST_OF_SUBJECT, Nats, StreamInfo, is_overtaken},
     names::Names,
 };
 
@@ -131,11 +134,13 @@ async fn make(
 ) -> Result<(Made, ClusterRecord), ClusterError> {
     if let Some(there) = record::read(api, names, PATIENCE).await? {
         let there = same(there, options, wanted)?;
-        // An earlier program made clusters without it.
-        make_stream(api, &values(names, there.replicas)).await?;
+        // An earlier program made clusters without these.
+        for spec in [values(names, there.replicas), events(names, there.replicas)] {
+            make_stream(api, &spec).await?;
+        }
         return Ok((Made::There, there));
     }
-    let InitOptions { replicas, base, inbox, components_bytes_max, .. } = wanted;
+    let InitOptions { replicas, key, base, inbox, components_bytes_max, .. } = wanted;
     let base_revision = base.as_ref().map_or(0, |base| base.record.revision.0);
     let first = base.as_ref().map(|_| base_revision + 1);
     let info = make_stream(api, &log(names, *replicas, first)).await?;
@@ -148,6 +153,7 @@ async fn make(
         });
     }
     make_stream(api, &components(names, *replicas, *components_bytes_max)).await?;
+    make_stream(api, &values(names, *replicas)).await?;
     make_stream(api, &events(names, *replicas)).await?;
     make_stream(api, &coordination(names, *replicas)).await?;
     if let Some(InboxSource { path, digest, bytes }) = inbox {

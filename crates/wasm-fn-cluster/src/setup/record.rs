@@ -155,6 +155,7 @@ mod tests {
             cluster: "test".to_owned(),
             id: "0123456789abcdef0123456789abcdef".to_owned(),
             replicas: 3,
+            key: None,
             base: Some(Base::new(&last, Digest([0; 32]))),
         };
         assert_eq!(serde_json::to_string(&record).unwrap(), WRITTEN.trim_end());

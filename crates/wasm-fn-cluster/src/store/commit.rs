@@ -9,12 +9,12 @@ use async_nats::jetstream::{self, ErrorCode};
 use bytes::Bytes;
 use tokio::time::{Instant, sleep, timeout_at};
 use wasm_fn_core::Revision;
-use wasm_fn_store::{Commit, Store, StoreError};
+use wasm_fn_store::{Commit, StoreError};
 
 use super::{Fault, Inner};
 use crate::{
-    ContactState,
-    contact::patience,
+    ContactState, Replica,
+    contact::{patience, rfc3339},
     link::{AskError, EXPECTED_LAST, MESSAGE_ID, Session, is_overtaken},
     log,
 };
@@ -45,7 +45,7 @@ enum Tried {
     Lost(String),
 }
 
-impl<R: Store> Inner<R> {
+impl<R: Replica> Inner<R> {
     pub(super) async fn commit(self: &Arc<Self>, commit: Commit) -> Result<(), StoreError> {
         let revision = commit.revision;
         let (found, fault, is_released) = {
@@ -222,11 +222,6 @@ impl<R: Store> Inner<R> {
     fn broken(&self, reason: String) -> StoreError {
         StoreError::Database { path: self.options.names.log.as_ref().into(), reason }
     }
-}
-
-pub(crate) fn rfc3339(ms: u64) -> String {
-    let time = SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(ms));
-    time.map_or_else(String::new, |time| humantime::format_rfc3339_millis(time).to_string())
 }
 
 #[expect(clippy::disallowed_methods, reason = "people are told when it was; nothing is decided by it")]

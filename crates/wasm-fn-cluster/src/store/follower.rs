@@ -16,7 +16,9 @@ use super::{
     reading::{self, LogState, ReadError},
 };
 use crate::{
-    link::{AskError, Session},
+    Replica,
+    contact::patience,
+    link::{AskError, Session, Subscription},
     snapshots::SnapshotError,
 };
 
@@ -77,7 +79,7 @@ struct Following<'a, R> {
     missed: Option<Instant>,
 }
 
-pub(super) async fn run<R: Store>(inner: Arc<Inner<R>>, stop: CancellationToken) {
+pub(super) async fn run<R: Replica>(inner: Arc<Inner<R>>, stop: CancellationToken) {
     let (mut number, mut shorter) = (0, None);
     loop {
         let session = tokio::select! {
@@ -118,7 +120,7 @@ pub(super) async fn run<R: Store>(inner: Arc<Inner<R>>, stop: CancellationToken)
     }
 }
 
-async fn follow<R: Store>(inner: &Arc<Inner<R>>, session: &Session, shorter: &mut Option<Instant>) -> End {
+async fn follow<R: Replica>(inner: &Arc<Inner<R>>, session: &Session, shorter: &mut Option<Instant>) -> End {
     let mut following = Following {
         inner,
         session,
@@ -139,7 +141,7 @@ async fn follow<R: Store>(inner: &Arc<Inner<R>>, session: &Session, shorter: &mu
     }
 }
 
-impl<R: Store> Following<'_, R> {
+impl<R: Replica> Following<'_, R> {
     async fn run(
         &mut self,
         told: &mut Subscription,
@@ -248,7 +250,8 @@ impl<R: Store> Following<'_, R> {
     async fn check_end(&mut self, state: &LogState) -> Result<bool, End> {
         let end = self.inner.end.lock().await.clone();
         let names = &self.inner.options.names;
-        match reading::check_end(self.session, names, state, end.as_ref(), PATIENCE).await {
+        let wait = patience(self.inner.options.lease);
+        match reading::check_end(self.session, names, state, end.as_ref(), wait).await {
             Ok(()) => Ok(true),
             Err(ReadError::Behind(first)) => {
                 self.skip_to(state, first, end).await?;
@@ -289,7 +292,7 @@ impl<R: Store> Following<'_, R> {
             if revision <= at || revision.next() < first {
                 return Ok(None);
             }
-            let received = snapshots.receive(session, &newest.base, replica.data_dir()).await?;
+            let received = snapshots.receive(session, &newest.base, replica.folder()).await?;
             received.verify(&**chain, end.as_ref()).await?;
             Ok(Some(received))
         };

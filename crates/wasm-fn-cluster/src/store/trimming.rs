@@ -13,7 +13,7 @@ use wasm_fn_core::Revision;
 
 use super::Inner;
 use crate::{
-    HOUSEKEEPING, Leases,
+    HOUSEKEEPING, Leases, Replica,
     link::{AskError, Session, StreamInfo},
     snapshots::{Snapshot, SnapshotError, Snapshots},
 };
@@ -82,7 +82,7 @@ impl Log {
 
 /// Keeps the log short until `stop`.
 pub(super) async fn run(
-    inner: Arc<Inner>,
+    inner: Arc<Inner<impl Replica>>,
     leases: Leases,
     snapshots: Snapshots,
     keep: u64,
@@ -111,7 +111,7 @@ pub(super) async fn run(
 }
 
 async fn look(
-    inner: &Arc<Inner>,
+    inner: &Arc<Inner<impl Replica>>,
     session: &Session,
     snapshots: &Snapshots,
     keep: u64,

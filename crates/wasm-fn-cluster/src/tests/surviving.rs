@@ -36,7 +36,7 @@ async fn all_current(node: &Node) {
         loop {
             let health = node.cluster.health().await.unwrap_or_default();
             let mut servers = health.iter().flat_map(|stream| &stream.servers);
-            if health.len() == 4 && servers.all(|server| server.is_current && !server.is_offline) {
+            if health.len() == 5 && servers.all(|server| server.is_current && !server.is_offline) {
                 return;
             }
         }
@@ -92,8 +92,13 @@ async fn a_broker_of_three_goes_on_without_one() {
     }
     let health = a.cluster.health().await.unwrap();
     let last: Vec<_> = health.iter().map(|stream| (&*stream.stream, stream.servers.len())).collect();
-    let streams =
-        ["WASM_FN_TEST", "WASM_FN-TEST-COORDINATION", "OBJ_wasm-fn-test-components", "WASM_FN-TEST-BUCKETS"];
+    let streams = [
+        "WASM_FN_TEST",
+        "WASM_FN-TEST-COORDINATION",
+        "WASM_FN-TEST-EVENTS",
+        "OBJ_wasm-fn-test-components",
+        "WASM_FN-TEST-BUCKETS",
+    ];
     assert_eq!(last, streams.map(|stream| (stream, 3)));
     assert_eq!(health[0].last, 9);
     a.reach(Revision(9)).await;

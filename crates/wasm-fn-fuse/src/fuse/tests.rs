@@ -552,11 +552,9 @@ fn calls_through_a_table_by_the_million_take_little_memory() {
     let text = text.replacen("(func $answer", &format!("(elem (i32.const 8) func {slots}) (func $answer"), 1);
     let component = component(&text);
     let before = peak_bytes();
-    let began = std::time::Instant::now();
     assert!(fuse(&component).is_ok());
-    let (took, grown) = (began.elapsed(), peak_bytes() - before);
+    let grown = peak_bytes() - before;
     assert!(grown < 100 << 20, "{grown} bytes for a component of {}", component.len());
-    assert!(took < std::time::Duration::from_secs(60), "{took:?}");
 }
 
 /// Most memory that this process ever had, bytes.

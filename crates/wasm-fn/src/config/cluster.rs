@@ -86,7 +86,7 @@ pub(super) struct RawCluster {
 
 impl RawCluster {
     pub(super) fn resolve(self, folder: &Path) -> Result<ClusterTable, BadValue> {
-        let Self { brokers, name, node, creds, ca, key, lease, log_keep } = self;
+        let Self { brokers, name, node, creds, ca, cert, cert_key, key, lease, log_keep } = self;
         if brokers.is_empty() {
             let reason = "found no broker, expected at least one, such as \"nats://127.0.0.1:4222\"";
             return Err(BadValue::new("serve.cluster.brokers", reason));
@@ -142,6 +142,21 @@ impl Membership {
         if !(LEASE_MIN..=LEASE_MAX).contains(&lease) {
             return Err(format!("the lease of the cluster is {lease:?}, expected 1s to 60s"));
         }
+        let pair = (args.cluster_cert.or(file.cert), args.cluster_cert_key.or(file.cert_key));
+        let certificate = match pair {
+            (Some(cert), Some(key)) => Some(KeyPairFiles { cert, key }),
+            (None, None) => None,
+            (Some(_), None) => {
+                return Err(
+                    "--cluster-cert is set without its key, expected --cluster-cert-key too".to_owned()
+                );
+            }
+            (None, Some(_)) => {
+                return Err(
+                    "--cluster-cert-key is set without a certificate, expected --cluster-cert too".to_owned()
+                );
+            }
+        };
         let log_keep = args.cluster_log_keep.or(file.log_keep).unwrap_or(LOG_KEEP_DEFAULT);
         if !(LOG_KEEP_MIN..=LOG_KEEP_MAX).contains(&log_keep) {
             return Err(format!(

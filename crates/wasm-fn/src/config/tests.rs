@@ -292,7 +292,7 @@ fn unknown_keys_are_refused_with_those_there_are() {
     refused(
         "[serve]\nport = 1\n",
         &expect![
-            "wasm-fn.toml:2: serve.port: unknown field `port`, expected one of `listen`, `admin`, `data_dir`, `instances_max`, `memory_max`, `connections_max`, `body_max`, `component_max`, `code_memory`, `memory_reset`, `audit_resets`, `link_components`, `drain_timeout`, `allow_overrides`, `show_shielded`, `trusted_proxies`, `proxy_protocol`, `preview_domain`, `egress_ca`, `secrets_key_command`, `allow_core_dumps`, `egress_private`, `artifact_sources`, `tls`, `acme`, `redirect_listen`, `admin_tls`, `oidc`, `insecure_admin`, `metrics_series_max`, `access_log`, `cluster`, `traces`"
+            "wasm-fn.toml:2: serve.port: unknown field `port`, expected one of `listen`, `admin`, `data_dir`, `instances_max`, `memory_max`, `connections_max`, `connections_per_address`, `body_max`, `component_max`, `code_memory`, `memory_reset`, `audit_resets`, `link_components`, `drain_timeout`, `allow_overrides`, `show_shielded`, `trusted_proxies`, `proxy_protocol`, `preview_domain`, `egress_ca`, `secrets_key_command`, `allow_core_dumps`, `egress_private`, `artifact_sources`, `tls`, `acme`, `redirect_listen`, `admin_tls`, `oidc`, `insecure_admin`, `metrics_series_max`, `access_log`, `cluster`, `traces`"
         ],
     );
     refused(
@@ -498,10 +498,10 @@ fn a_node_refuses_what_is_out_of_bounds() {
     refused(|serve| serve.connections_max = 0, "connections_max is 0, expected 1 to 1000000");
     refused(|serve| serve.body_max_bytes = 0, "body_max is 0 bytes, expected 1 byte to 1TiB");
     refused(
-    refused(
         |serve| serve.connections_per_address = Some(0),
         "connections_per_address is 0, expected 1 to 1000000",
     );
+    refused(
         |serve| serve.component_max_bytes = 5 << 30,
         "component_max is 5368709120 bytes, expected 1 byte to 4GiB",
     );

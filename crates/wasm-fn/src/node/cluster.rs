@@ -2,8 +2,9 @@
 //!
 //! How a broker is spoken to is not known here, nor what a change or a gate is.
 
+mod asking;
 mod collecting;
-mod duty;
+mod inbox;
 mod key;
 mod peers;
 mod sharing;
@@ -31,9 +32,10 @@ use crate::{
     tls,
 };
 
+pub(super) use asking::Asking;
 pub(super) use collecting::collect;
-pub(super) use duty::duty;
-pub(crate) use key::{ClusterKey, ClusterKeyError};
+pub(crate) use inbox::NodeInbox;
+pub(crate) use key::ClusterKey;
 pub(super) use peers::ClusterPeers;
 pub(super) use sharing::{Sharing, complete};
 pub(super) use store::NodeStore;

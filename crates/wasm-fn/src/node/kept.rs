@@ -5,12 +5,12 @@ use std::{os::unix::fs::DirBuilderExt as _, sync::Arc, time::Duration};
 use anyhow::Context as _;
 use wasm_fn_control::Access;
 use wasm_fn_secrets::NodeKey;
-use wasm_fn_store::{Blobs, EmbeddedBuckets, EmbeddedStore, InboxLimits};
+use wasm_fn_store::{Blobs, EmbeddedBuckets, EmbeddedStore, FunctionBuckets, InboxLimits};
 
 use super::{
     NodeOptions,
     buckets::NodeBuckets,
-    cluster::{self, ClusterPeers, NodeInbox, NodeStore},
+    cluster::{self, Asking, ClusterKey, ClusterPeers, NodeInbox, NodeStore},
     secrets_key::{self, NewKeyFile},
 };
 
@@ -39,7 +39,7 @@ pub(super) struct Kept {
     pub(super) new_key: Option<NewKeyFile>,
     pub(super) blobs: Arc<Blobs>,
     pub(super) inbox: NodeInbox,
-    pub(super) buckets: Arc<NodeBuckets>,
+    pub(super) buckets: NodeBuckets,
 }
 
 /// Who has the data on disk before this process.
@@ -64,7 +64,7 @@ impl Kept {
         folder.with_context(|| format!("data directory {shown} cannot be created"))?;
         // The store's lock comes first: it keeps two nodes from sharing a directory.
         let inbox_dir = data_dir.clone();
-        let (store, peers) = match &options.cluster {
+        let (store, member, shared) = match &options.cluster {
             None => {
                 let dir = data_dir.clone();
                 let store = tokio::task::spawn_blocking(move || EmbeddedStore::open(&dir)).await??;
@@ -77,10 +77,13 @@ impl Kept {
                 let joined = cluster::join(place, &key, &data_dir).await?;
                 // The cluster has said that it is its key.
                 key.install(&data_dir, has_own_key)?;
+                let shared = joined.cluster.buckets();
                 let asking = Asking::new(joined.cluster.clone(), key.messages());
-                (joined.store, Some((ClusterPeers::of(place, joined.cluster), asking)))
+                let member = (ClusterPeers::of(place, joined.cluster), asking);
+                (joined.store, Some(member), Some(shared))
             }
         };
+        let (peers, asking) = member.unzip();
         let inbox = NodeInbox::open(peers.as_deref(), inbox_dir, INBOX_LIMITS).await?;
         let opened = tokio::task::spawn_blocking(move || -> anyhow::Result<_> {
             let access = Access::open(&data_dir)?;
@@ -89,9 +92,13 @@ impl Kept {
             tracing::info!(key = %secrets_key.id(), "key of the node's secrets");
             let blobs = Blobs::open(&data_dir, component_bytes_max)
                 .with_context(|| format!("components in {shown} cannot be opened"))?;
-            let buckets = match before {
-                Before::Nobody => EmbeddedBuckets::open(&data_dir)?,
-                Before::Predecessor => EmbeddedBuckets::open_once_free(&data_dir, BUCKETS_PATIENCE),
+            let alone = |buckets| NodeBuckets::Alone(Arc::new(FunctionBuckets::new(buckets)));
+            let buckets = match (shared, before) {
+                (Some(shared), _) => NodeBuckets::Member(Arc::new(FunctionBuckets::new(shared))),
+                (None, Before::Nobody) => alone(EmbeddedBuckets::open(&data_dir)?),
+                (None, Before::Predecessor) => {
+                    alone(EmbeddedBuckets::open_once_free(&data_dir, BUCKETS_PATIENCE))
+                }
             };
             let blobs = Arc::new(blobs);
             Ok(Self { store, peers, asking, access, secrets_key, new_key, blobs, inbox, buckets })

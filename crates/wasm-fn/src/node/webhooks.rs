@@ -349,16 +349,17 @@ impl Refusal {
 
 /// That the `what` was not kept, or may not have been.
 fn not_kept(error: &EventsError, what: &str) -> Refusal {
-    let (code, detail) = match error {
+    match error {
         EventsError::Inbox(InboxError::Store(StoreError::OutOfTouch { .. })) => {
-            ("out-of-touch", format!("the {what} was not kept: the node is out of touch with its cluster"))
+            let detail = format!("the {what} was not kept: the node is out of touch with its cluster");
+            refusal(StatusCode::SERVICE_UNAVAILABLE, "out-of-touch", detail)
         }
         EventsError::Inbox(InboxError::Store(StoreError::Unknown { .. })) => {
-            ("outcome-unknown", format!("it is not known whether the {what} was kept"))
+            let detail = format!("it is not known whether the {what} was kept");
+            refusal(StatusCode::SERVICE_UNAVAILABLE, "outcome-unknown", detail)
         }
-        _ => ("inbox-full", format!("the {what} was not kept")),
-    };
-    refusal(StatusCode::SERVICE_UNAVAILABLE, code, detail)
+        _ => refusal(StatusCode::SERVICE_UNAVAILABLE, "inbox-full", format!("the {what} was not kept")),
+    }
 }
 
 fn refusal(status: StatusCode, code: &'static str, detail: impl fmt::Display) -> Refusal {

@@ -327,7 +327,7 @@ impl Inner {
                 let known = self.lines.get(&line)?;
                 let Told { subject, headers, payload } = told;
                 let (_, to) = known.heard.iter().find(|(heard, _)| *heard == subject)?;
-                let message = BrokerMessage { headers, payload: payload.clone() };
+                let message = BrokerMessage { status: None, headers, payload: payload.clone() };
                 let taken = to.try_send(message).is_ok();
                 let is_others = subject.ends_with("peers") && from != Some(at.1);
                 (taken && is_others).then_some(Heard { to: at.1, payload })

@@ -1,14 +1,19 @@
 //! A node's own disk, and the store that its control plane has: they tell the truth what is planned and what
 //! is durable.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::time::sleep;
-use wasm_fn_cluster::Chain;
+use wasm_fn_cluster::{Chain, Replica};
 use wasm_fn_control::journal::Entry;
 use wasm_fn_core::Revision;
 use wasm_fn_store::{
-    Commit, Followed, JournalRange, KnownTraps, Loaded, MemoryStore, Record, Store, StoreError, TokenUses,
+    Commit, EmbeddedStore, Followed, JournalRange, KnownTraps, Loaded, MemoryStore, Record, Store,
+    StoreError, TokenUses,
 };
 
 use super::truth::Truth;
@@ -38,6 +43,17 @@ pub(super) struct ToldStore<S> {
     pub(super) store: S,
     pub(super) world: Arc<World>,
     pub(super) truth: Arc<Truth>,
+}
+
+/// No snapshot is ever due.
+impl Replica for SimReplica {
+    fn folder(&self) -> &Path {
+        Path::new("")
+    }
+
+    async fn advance_to(&self, _: &EmbeddedStore) -> Result<(), StoreError> {
+        Err(StoreError::Database { path: PathBuf::new(), reason: "it takes no snapshot".to_owned() })
+    }
 }
 
 impl Store for SimReplica {

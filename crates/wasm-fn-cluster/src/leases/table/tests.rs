@@ -111,6 +111,62 @@ fn what_was_written_is_read() {
     assert!(Table::read(b"{").is_err());
 }
 
+/// The table after a round of `me`, which takes its part of a hundred leases and gives back `yielded`.
+fn spread(table: &Table, me: &str, yielded: &BTreeSet<String>, gone: &[&str]) -> Table {
+    let (all, gone, none) = (hundred(), set(gone), BTreeSet::new());
+    table.next(&Wish {
+        instance: me,
+        name: me,
+        beat: 1,
+        is_member: true,
+        is_retiring: false,
+        wanted: &none,
+        spread: &all,
+        yielded,
+        gone: &gone,
+        may_take: true,
+        fence: 0,
+    })
+}
+
+fn hundred() -> BTreeSet<String> {
+    (0..100).map(|number| format!("shard/{number}")).collect()
+}
+
+#[test]
+fn leases_are_spread_over_the_nodes_and_follow_one_that_comes_or_goes() {
+    let none = BTreeSet::new();
+    let has = |table: &Table, node: &str| table.leases_of(node).len();
+    let table = spread(&Table::default(), "a", &none, &[]);
+    assert_eq!(has(&table, "a"), 100, "a node that is alone has all");
+    // Nothing is taken from a node that still needs it.
+    let table = spread(&table, "b", &none, &[]);
+    let table = spread(&table, "a", &none, &[]);
+    let surplus = table.surplus("a", &hundred());
+    assert_eq!((has(&table, "a"), has(&table, "b")), (100, 0));
+    assert!((30..=70).contains(&surplus.len()), "{}", surplus.len());
+    // Only what is not its part is given back, whatever it would give back.
+    let before = spread(&table, "a", &hundred(), &[]);
+    let table = spread(&before, "b", &none, &[]);
+    assert!(before.frees(&before) || has(&table, "a") == 100 - surplus.len());
+    assert_eq!(table.leases_of("b").into_keys().collect::<BTreeSet<_>>(), surplus);
+    assert_eq!(spread(&table, "a", &hundred(), &[]).leases_of("a"), table.leases_of("a"));
+    // What a third node gets comes from both; what one leaves behind goes to those that remain.
+    let table = spread(&table, "c", &none, &[]);
+    assert!(!table.surplus("a", &hundred()).is_empty() && !table.surplus("b", &hundred()).is_empty());
+    let table = spread(&spread(&table, "c", &none, &["a"]), "b", &none, &["a"]);
+    assert_eq!(has(&table, "b") + has(&table, "c"), 100);
+}
+
+#[test]
+fn a_node_that_knows_nothing_of_spreading_gets_no_part() {
+    let old = round(&Table::default(), "old", &["x"], &[], true);
+    let table = spread(&old, "new", &BTreeSet::new(), &[]);
+    assert_eq!(table.leases_of("new").len(), 100);
+    let text = String::from_utf8(old.write()).unwrap();
+    assert!(!text.contains("spreads"), "{text}");
+}
+
 /// A table as this format has been written; another release may read it, or may have written it.
 const WRITTEN: &str = include_str!("../../../formats/1/leases.json");
 

@@ -9,9 +9,11 @@ use std::{
 };
 
 use serde::Serialize;
-use wasm_fn_cluster::{Cluster, ContactState, InboxReplica};
+use wasm_fn_cluster::{Cluster, ClusterOptions, ContactState, InboxReplica};
 use wasm_fn_control::{stored_state, verify_journal};
-use wasm_fn_store::{Blobs, EmbeddedInbox, EmbeddedStore, Inbox as _, InboxLimits, Store as _, StoreError};
+use wasm_fn_store::{
+    Blobs, EmbeddedBuckets, EmbeddedInbox, EmbeddedStore, Inbox as _, InboxLimits, Store as _, StoreError,
+};
 
 use super::{super::DONE, values};
 use crate::{

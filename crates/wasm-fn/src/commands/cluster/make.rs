@@ -4,12 +4,14 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use wasm_fn_cluster::{
-    BaseSource, Cluster, ClusterError, InboxSource, InitOptions, InitReport, Made, Monitors, SyncSetting,
-    init as make,
+    BaseSource, Cluster, ClusterError, ClusterOptions, InboxSource, InitOptions, InitReport, Made, Monitors,
+    SyncSetting, init as make,
 };
 use wasm_fn_control::{stored_state, verify_journal};
 use wasm_fn_core::NodeName;
-use wasm_fn_store::{Blobs, EmbeddedInbox, EmbeddedStore, Inbox as _, InboxLimits, Store as _};
+use wasm_fn_store::{
+    Blobs, EmbeddedBuckets, EmbeddedInbox, EmbeddedStore, Inbox as _, InboxLimits, Store as _,
+};
 
 use super::{super::DONE, values};
 use crate::{
@@ -50,7 +52,7 @@ pub(super) async fn init(args: args::ClusterInit, output: Output) -> Result<u8, 
     let error = "the cluster was not made";
     let membership = membership(&args, error)?;
     let key = prepare_key(&membership, None, error)?;
-    let report = made(&args, &membership, (None, None), error).await?;
+    let report = made(&args, &membership, &key, (None, None), error).await?;
     key.keep(&report, error)?;
     finish(&membership, &report, output)
 }
@@ -83,7 +85,7 @@ pub(super) async fn import(args: args::ClusterImport, output: Output) -> Result<
         }
     };
     let inbox = inbox_of(&from, copy.path()).await.map_err(|cause| failed(format!("events: {cause:#}")))?;
-    let report = made(&args, &membership, (base, inbox), error).await?;
+    let report = made(&args, &membership, &key, (base, inbox), error).await?;
     if report.record.base_revision() != head.revision {
         let cause = format!("the cluster is there, and does not begin with revision {}", head.revision);
         return Err(failed(cause).help("give the new cluster another name"));
@@ -191,6 +193,7 @@ fn prepare_key(membership: &Membership, from: Option<&Path>, error: &'static str
 async fn made(
     args: &args::ClusterInit,
     membership: &Membership,
+    key: &Key,
     (base, inbox): (Option<BaseSource>, Option<InboxSource>),
     error: &'static str,
 ) -> Result<InitReport, Fault> {
@@ -214,7 +217,8 @@ async fn made(
             return Err(Fault::new("cluster", error, cause).help(help));
         }
     }
-    let wanted = InitOptions { replicas: args.replicas, base, inbox, components_bytes_max: None, monitors };
+    let (replicas, key) = (args.replicas, Some(fingerprint));
+    let wanted = InitOptions { replicas, key, base, inbox, components_bytes_max: None, monitors };
     make(&options, &wanted).await.map_err(|cause| refused(cause, error))
 }
 

@@ -514,13 +514,6 @@ pub(in crate::explain) const ADMIN: &[ErrorCode] = &[
     )
     .see("how-to/cluster.md"),
     code(
-        "buckets-not-shared",
-        &[422],
-        "the function has buckets, and the node is in a cluster, where each node would keep them for itself",
-        "keep its state elsewhere, or run it on a node that is alone",
-    )
-    .see("how-to/cluster.md"),
-    code(
         "cluster-not-prepared",
         &[503],
         "a node of the cluster cannot call the new version: it cannot get or compile its component, or is silent",

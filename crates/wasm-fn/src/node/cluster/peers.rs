@@ -156,7 +156,7 @@ impl Peers for ClusterPeers {
 
     fn contend(&self, leases: BTreeSet<String>) {
         let mut leases = leases;
-        leases.extend([SCHEDULES, HOUSEKEEPING].map(str::to_owned));
+        leases.insert(HOUSEKEEPING.to_owned());
         self.cluster.leases().contend(leases);
     }
 

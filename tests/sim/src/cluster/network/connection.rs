@@ -13,8 +13,8 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 use wasm_fn_cluster::{
-    AskError, BrokerFuture, ClusterError, ClusterOptions, Connector, HeaderMap, ServerConnection,
-    Subscription,
+    AskError, BrokerFuture, BrokerMessage, ClusterError, ClusterOptions, Connector, HeaderMap,
+    ServerConnection, Subscription,
 };
 use wasm_fn_queue::BrokerError;
 
@@ -136,6 +136,11 @@ impl SimConnection {
     }
 }
 
+/// An answer of the broker.
+fn message(payload: Bytes) -> BrokerMessage {
+    BrokerMessage { payload, ..BrokerMessage::default() }
+}
+
 impl ServerConnection for SimConnection {
     fn server(&self) -> String {
         "broker".to_owned()
@@ -160,7 +165,7 @@ impl ServerConnection for SimConnection {
         headers: HeaderMap,
         payload: Bytes,
         patience: Duration,
-    ) -> BrokerFuture<'_, Result<Bytes, AskError>> {
+    ) -> BrokerFuture<'_, Result<BrokerMessage, AskError>> {
         if self.is_lost() {
             return Box::pin(async { Err(AskError::Lost) });
         }
@@ -174,7 +179,7 @@ impl ServerConnection for SimConnection {
                     Err(_) => std::future::pending().await,
                 }
             };
-            timeout(patience, answered).await.unwrap_or(Err(AskError::Silent))
+            timeout(patience, answered).await.unwrap_or(Err(AskError::Silent)).map(message)
         })
     }
 
@@ -189,6 +194,16 @@ impl ServerConnection for SimConnection {
             let heard: Subscription = Box::pin(poll_fn(move |cx| messages.poll_recv(cx)));
             Ok(heard)
         })
+    }
+
+    fn publish(
+        &self,
+        subject: &str,
+        headers: HeaderMap,
+        payload: Bytes,
+    ) -> BrokerFuture<'_, Result<(), AskError>> {
+        let is_sent = self.tell(subject, headers, payload);
+        Box::pin(async move { is_sent.then_some(()).ok_or(AskError::Lost) })
     }
 
     fn tell(&self, subject: &str, headers: HeaderMap, payload: Bytes) -> bool {
@@ -252,12 +267,16 @@ impl ServerConnection for Direct {
         headers: HeaderMap,
         payload: Bytes,
         _: Duration,
-    ) -> BrokerFuture<'_, Result<Bytes, AskError>> {
+    ) -> BrokerFuture<'_, Result<BrokerMessage, AskError>> {
         let answer = self.0.lock().broker.handle(subject, &headers, &payload).answer;
-        Box::pin(async move { answer.ok_or(AskError::Nobody) })
+        Box::pin(async move { answer.map(message).ok_or(AskError::Nobody) })
     }
 
     fn subscribe(&self, _: &str) -> BrokerFuture<'_, Result<Subscription, AskError>> {
+        Box::pin(async { Err(AskError::Nobody) })
+    }
+
+    fn publish(&self, _: &str, _: HeaderMap, _: Bytes) -> BrokerFuture<'_, Result<(), AskError>> {
         Box::pin(async { Err(AskError::Nobody) })
     }
 
