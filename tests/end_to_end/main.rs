@@ -56,6 +56,8 @@ mod importing;
 #[cfg(test)]
 mod interpreted;
 #[cfg(test)]
+mod isolated;
+#[cfg(test)]
 mod jobs;
 #[cfg(test)]
 mod keeping_secrets;

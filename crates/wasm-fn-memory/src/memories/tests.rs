@@ -441,4 +441,5 @@ fn more_than_there_are_addresses_is_refused() {
     }
 }
 
+mod attacks;
 mod audited;
