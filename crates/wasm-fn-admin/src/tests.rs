@@ -6,6 +6,7 @@ mod deployments;
 mod description;
 mod encrypted;
 mod events;
+mod fuzzing;
 mod metrics;
 mod nodes;
 mod page;

@@ -51,4 +51,7 @@ pub use setup::{
 pub use store::{Chain, Replica, ReplicatedStore};
 
 #[cfg(test)]
+#[path = "../../../tests/fuzzing.rs"]
+mod fuzzing;
+#[cfg(test)]
 mod tests;

@@ -49,3 +49,7 @@ pub use invocation::{
 pub use node::{ISOLATION_FAULT, Runtime, RuntimeError, RuntimeOptions};
 pub use version::{Version, VersionSpec};
 pub use wasm_fn_memory::{Isolation, MemoryReset, fastest_reset};
+
+#[cfg(test)]
+#[path = "../../../tests/fuzzing.rs"]
+mod fuzzing;

@@ -1,5 +1,7 @@
 //! Tests for `log`.
 
+mod fuzzing;
+
 use super::*;
 
 fn commit(subject: Subject) -> Commit {

@@ -1,5 +1,7 @@
 //! Tests that states survive their documents, and that errors name a damaged document.
 
+mod fuzzing;
+
 use wasm_fn_core::{Digest, FunctionConfig};
 use wasm_fn_router::Salt;
 use wasm_fn_store::{EmbeddedStore, MemoryStore};

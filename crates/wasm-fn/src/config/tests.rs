@@ -15,6 +15,7 @@ use super::{ConfigFile, ModuleSource, Serve, access_log::AccessLogOptions, file,
 use crate::{args, tls::KeyPairFiles};
 
 mod cohorts;
+mod fuzzing;
 
 fn read(text: &str) -> ConfigFile {
     ConfigFile::parse(Path::new("project/wasm-fn.toml"), text).unwrap()

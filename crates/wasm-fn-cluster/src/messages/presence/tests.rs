@@ -1,5 +1,7 @@
 //! Tests for `presence`.
 
+mod fuzzing;
+
 use super::*;
 
 fn told(revision: u64) -> Bytes {

@@ -1,5 +1,7 @@
 //! Facts about telling guests apart, and about what is said of those that cannot run.
 
+mod fuzzing;
+
 use wasm_fn_pool::PoolPlan;
 use wasmtime::component::Component;
 

@@ -85,7 +85,7 @@ impl HeadReader {
     }
 }
 
-fn parse_head(head: &[u8], secrets: &SecretSet) -> Result<Response<()>, String> {
+pub(super) fn parse_head(head: &[u8], secrets: &SecretSet) -> Result<Response<()>, String> {
     let mut response = Response::new(());
     let mut status = None;
     for line in head.split(|&b| b == b'\n') {

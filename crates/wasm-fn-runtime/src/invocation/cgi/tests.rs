@@ -1,5 +1,7 @@
 //! Facts about CGI requests and responses.
 
+mod fuzzing;
+
 use std::{
     collections::BTreeMap,
     convert::Infallible,
