@@ -25,19 +25,12 @@ pub(super) struct Spec {
 pub(super) fn log(names: &Names, replicas: u8, first: Option<u64>) -> Spec {
     let config = json!({
         "subjects": [&*names.commits],
-        "retention": "limits",
-        "storage": "file",
-        "num_replicas": replicas,
         "discard": "new",
-        "max_age": 0,
-        "max_msgs": -1,
         "max_msgs_per_subject": -1,
         "max_msg_size": -1,
         "deny_delete": true,
         "allow_rollup_hdrs": false,
         "allow_direct": false,
-        "no_ack": false,
-        "sealed": false,
         "duplicate_window": nanoseconds(DUPLICATE_WINDOW),
         // Tells nodes that there is a commit, once it is kept.
         "republish": { "src": &*names.commits, "dest": &*names.committed, "headers_only": true },
@@ -46,31 +39,24 @@ pub(super) fn log(names: &Names, replicas: u8, first: Option<u64>) -> Spec {
         Some(first) => json!({ "deny_purge": false, "first_seq": first }),
         None => json!({ "deny_purge": false }),
     };
-    Spec { stream: Arc::clone(&names.log), config: object(config), initial: object(initial) }
+    Spec { stream: Arc::clone(&names.log), config: with_common(replicas, config), initial: object(initial) }
 }
 
 /// The changes of the inbox. Those are deleted that a snapshot has.
 pub(super) fn events(names: &Names, replicas: u8) -> Spec {
     let config = json!({
         "subjects": [&*names.changes],
-        "retention": "limits",
-        "storage": "file",
-        "num_replicas": replicas,
         "discard": "new",
-        "max_age": 0,
-        "max_msgs": -1,
         "max_msgs_per_subject": -1,
         "max_msg_size": -1,
         "deny_delete": true,
         "deny_purge": false,
         "allow_rollup_hdrs": false,
         "allow_direct": false,
-        "no_ack": false,
-        "sealed": false,
         "duplicate_window": nanoseconds(DUPLICATE_WINDOW),
         "republish": { "src": &*names.changes, "dest": &*names.changed, "headers_only": true },
     });
-    Spec { stream: Arc::clone(&names.events), config: object(config), initial: Map::new() }
+    Spec { stream: Arc::clone(&names.events), config: with_common(replicas, config), initial: Map::new() }
 }
 
 /// The record of the cluster, the table of leases and which snapshot of the inbox there is: the last message
@@ -78,22 +64,19 @@ pub(super) fn events(names: &Names, replicas: u8) -> Spec {
 pub(super) fn coordination(names: &Names, replicas: u8) -> Spec {
     let config = json!({
         "subjects": [&*names.record, &*names.leases, &*names.snapshot],
-        "retention": "limits",
-        "storage": "file",
-        "num_replicas": replicas,
         "discard": "old",
-        "max_age": 0,
-        "max_msgs": -1,
         "max_msgs_per_subject": 1,
         "max_msg_size": -1,
         "deny_delete": true,
         "deny_purge": true,
         "allow_rollup_hdrs": false,
         "allow_direct": false,
-        "no_ack": false,
-        "sealed": false,
     });
-    Spec { stream: Arc::clone(&names.coordination), config: object(config), initial: Map::new() }
+    Spec {
+        stream: Arc::clone(&names.coordination),
+        config: with_common(replicas, config),
+        initial: Map::new(),
+    }
 }
 
 /// The bucket of components: an object store (NATS ADR-20).
@@ -101,19 +84,16 @@ pub(super) fn components(names: &Names, replicas: u8, bytes_max: Option<u64>) ->
     let bucket = &names.bucket;
     let config = json!({
         "subjects": [format!("$O.{bucket}.C.>"), format!("$O.{bucket}.M.>")],
-        "retention": "limits",
-        "storage": "file",
-        "num_replicas": replicas,
         "discard": "new",
-        "max_age": 0,
-        "max_msgs": -1,
         "max_msgs_per_subject": -1,
         "allow_rollup_hdrs": true,
-        "no_ack": false,
-        "sealed": false,
     });
     let initial = bytes_max.map_or_else(|| json!({}), |bytes| json!({ "max_bytes": bytes }));
-    Spec { stream: Arc::clone(&names.components), config: object(config), initial: object(initial) }
+    Spec {
+        stream: Arc::clone(&names.components),
+        config: with_common(replicas, config),
+        initial: object(initial),
+    }
 }
 
 /// What functions keep in buckets: the last message with each subject. When it is full nothing more is taken,
@@ -121,12 +101,7 @@ pub(super) fn components(names: &Names, replicas: u8, bytes_max: Option<u64>) ->
 pub(super) fn values(names: &Names, replicas: u8) -> Spec {
     let config = json!({
         "subjects": [format!("{}.>", names.kept)],
-        "retention": "limits",
-        "storage": "file",
-        "num_replicas": replicas,
         "discard": "new",
-        "max_age": 0,
-        "max_msgs": -1,
         "max_msgs_per_subject": 1,
         "max_msg_size": -1,
         "deny_delete": false,
@@ -136,10 +111,8 @@ pub(super) fn values(names: &Names, replicas: u8) -> Spec {
         "allow_direct": true,
         "allow_atomic": true,
         "allow_msg_ttl": true,
-        "no_ack": false,
-        "sealed": false,
     });
-    Spec { stream: Arc::clone(&names.values), config: object(config), initial: Map::new() }
+    Spec { stream: Arc::clone(&names.values), config: with_common(replicas, config), initial: Map::new() }
 }
 
 /// The first setting in which a stream with the settings `found` differs from `spec`.
@@ -169,6 +142,21 @@ fn is_same(expected: &Value, found: &Value) -> bool {
         }
         (expected, found) => expected == found,
     }
+}
+
+/// The settings `own` of one stream, and those that all have.
+fn with_common(replicas: u8, own: Value) -> Map<String, Value> {
+    let mut config = object(json!({
+        "retention": "limits",
+        "storage": "file",
+        "num_replicas": replicas,
+        "max_age": 0,
+        "max_msgs": -1,
+        "no_ack": false,
+        "sealed": false,
+    }));
+    config.extend(object(own));
+    config
 }
 
 fn nanoseconds(time: Duration) -> u64 {
