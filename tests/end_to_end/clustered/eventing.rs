@@ -206,16 +206,20 @@ async fn a_run_of_a_holder_that_was_stopped_is_broken_off_and_overlaps_no_other(
     began(other, 1).await;
     holder.process().signal(Signal::CONT);
     // It goes on in the middle of its run, while the other one is in the middle of the same.
-    let mut runs = 0;
-    while runs < 3 {
-        let (on_a, on_b) = (trigger(&a, "hello", "schedule").await, trigger(&b, "hello", "schedule").await);
-        let of = |trigger: &Value| -> u64 {
-            let versions = trigger["counts"]["versions"].as_array().into_iter().flatten();
-            versions.map(|version| version["acknowledged"].as_u64().unwrap()).sum()
-        };
-        runs = of(&on_a) + of(&on_b);
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    patiently("three runs that ended", async {
+        loop {
+            let (on_a, on_b) =
+                (trigger(&a, "hello", "schedule").await, trigger(&b, "hello", "schedule").await);
+            let of = |trigger: &Value| -> u64 {
+                let versions = trigger["counts"]["versions"].as_array().into_iter().flatten();
+                versions.map(|version| version["acknowledged"].as_u64().unwrap()).sum()
+            };
+            if of(&on_a) + of(&on_b) >= 3 {
+                return;
+            }
+        }
+    })
+    .await;
     let lines = lines(&[(&a, "a"), (&b, "b")]).await;
     // A run that has begun is the only one that says anything, until it ends or another begins.
     let mut running: Option<String> = None;
