@@ -10,6 +10,7 @@ use std::{
 use async_nats::jetstream;
 use base64::{Engine as _, prelude::BASE64_URL_SAFE};
 use bytes::Bytes;
+use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -21,12 +22,15 @@ use wasm_fn_core::Digest;
 
 use super::ComponentError;
 use crate::{
-    link::{Api, AskError, EXPECTED_LAST_OF_SUBJECT, is_overtaken},
+    link::{Api, AskError, EXPECTED_LAST_OF_SUBJECT, Kept, is_overtaken},
     names::Names,
 };
 
-/// Bytes of a chunk. With the broker's encoding a whole answer stays below its usual limit of 1 MiB.
+/// Bytes of a chunk. With the leader's encoding a whole answer stays below its usual limit of 1 MiB.
 const CHUNK_BYTES: usize = 256 << 10;
+
+/// Chunks that are under way at a time: less than what a connection takes in before it waits.
+const CHUNKS_AT_ONCE: u64 = 8;
 
 /// Longest time for each answer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -152,23 +156,37 @@ impl Bucket {
         let mut file = File::open(path).await.map_err(failed)?;
         let (subject, mut hash) = (self.chunks(nuid), Sha256::new());
         let (mut size, mut chunks, chunk_bytes) = (0, 0, CHUNK_BYTES.min(api.payload_max()));
-        loop {
+        let mut read = async || {
             let mut chunk = Vec::with_capacity(chunk_bytes);
             let part = u64::try_from(chunk_bytes).unwrap_or(u64::MAX);
-            let read = (&mut file).take(part).read_to_end(&mut chunk).await.map_err(failed)?;
-            if read == 0 {
-                break;
-            }
+            (&mut file).take(part).read_to_end(&mut chunk).await.map_err(failed)?;
+            Ok::<_, ComponentError>(Bytes::from(chunk))
+        };
+        let mut chunk = read().await?;
+        while !chunk.is_empty() {
             hash.update(&chunk);
-            (size, chunks) = (size + read as u64, chunks + 1);
-            let taken = api.put(&subject, &[], chunk.into(), PATIENCE).await;
-            taken
-                .map_err(ComponentError::unanswered)?
-                .map_err(|error| ComponentError::refused(&error, bytes))?;
+            (size, chunks) = (size + chunk.len() as u64, chunks + 1);
+            let next = read().await?;
+            // The stream takes them in their order. So it has all before one that it says it has, but those
+            // that it has refused; they are counted at the end.
+            if next.is_empty() || chunks % CHUNKS_AT_ONCE == 0 {
+                let taken = api.put(&subject, &[], chunk, PATIENCE).await;
+                taken
+                    .map_err(ComponentError::unanswered)?
+                    .map_err(|error| ComponentError::refused(&error, bytes))?;
+            } else {
+                api.publish(&subject, &[], chunk).await.map_err(ComponentError::unanswered)?;
+            }
+            chunk = next;
         }
         let found = Digest(hash.finalize().into());
         if found != digest {
             return Err(ComponentError::Digest { found, expected: digest });
+        }
+        let kept = api.count(&self.stream, &subject, PATIENCE).await.map_err(ComponentError::unanswered)?;
+        if kept != chunks {
+            let reason = format!("it has {kept} of {chunks} pieces of {digest}");
+            return Err(ComponentError::Broker { reason });
         }
         Ok(self.info(digest, nuid, size, chunks))
     }
@@ -190,12 +208,12 @@ impl Bucket {
         let (subject, mut hash) = (self.chunks(&info.nuid), Sha256::new());
         let (mut size, mut next) = (0, 1);
         while size < info.size {
-            let kept = api.next_of(&self.stream, &subject, next, PATIENCE).await;
-            let kept = kept.map_err(ComponentError::unanswered)?.ok_or_else(missing)?;
-            size += kept.payload.len() as u64;
-            next = kept.sequence + 1;
-            hash.update(&kept.payload);
-            file.write_all(&kept.payload).await.map_err(failed)?;
+            for chunk in self.some_chunks(api, &subject, next).await?.ok_or_else(missing)? {
+                size += chunk.payload.len() as u64;
+                next = chunk.sequence + 1;
+                hash.update(&chunk.payload);
+                file.write_all(&chunk.payload).await.map_err(failed)?;
+            }
         }
         file.sync_all().await.map_err(failed)?;
         let found = Digest(hash.finalize().into());
@@ -203,6 +221,33 @@ impl Bucket {
             return Err(ComponentError::Digest { found, expected: digest });
         }
         Ok(())
+    }
+
+    /// The next chunks, from the message with the number `next` on, in their order, at least one; `None` if
+    /// there is none. Any server may have told them, since they are verified by the digest of all.
+    async fn some_chunks(
+        &self,
+        api: &Api,
+        subject: &str,
+        next: u64,
+    ) -> Result<Option<Vec<Kept>>, ComponentError> {
+        // They follow one another, unless something else was put at the same time. Each question is answered
+        // with the first chunk from its number on, so none is left out.
+        let questions = next..next.saturating_add(CHUNKS_AT_ONCE);
+        let answers = questions.map(|from| api.any_next_of(&self.stream, subject, from, PATIENCE));
+        let mut chunks = Vec::<Kept>::new();
+        for answer in join_all(answers).await {
+            // A server that lags knows less, and the chunks after those may come from one that does not.
+            let Ok(Some(chunk)) = answer else { break };
+            if chunks.last().is_none_or(|last| last.sequence < chunk.sequence) {
+                chunks.push(chunk);
+            }
+        }
+        if chunks.is_empty() {
+            let chunk = api.next_of(&self.stream, subject, next, PATIENCE).await;
+            return Ok(chunk.map_err(ComponentError::unanswered)?.map(|chunk| vec![chunk]));
+        }
+        Ok(Some(chunks))
     }
 
     pub(crate) async fn contains(&self, api: &Api, digest: Digest) -> Result<bool, ComponentError> {

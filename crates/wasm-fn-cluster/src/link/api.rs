@@ -321,7 +321,31 @@ impl Api {
         patience: Duration,
     ) -> Result<Option<Kept>, AskError> {
         let asked = format!("$JS.API.DIRECT.GET.{stream}.{subject}");
-        let message = self.exchange(&asked, HeaderMap::new(), Bytes::new(), patience).await?;
+        self.any(&asked, Bytes::new(), subject, patience).await
+    }
+
+    /// The first message with this subject from `sequence` on, as any server has it that has the stream: one
+    /// that lags may not have it yet. `None` if that server has none.
+    pub(crate) async fn any_next_of(
+        &self,
+        stream: &str,
+        subject: &str,
+        sequence: u64,
+        patience: Duration,
+    ) -> Result<Option<Kept>, AskError> {
+        let question = serde_json::json!({ "seq": sequence, "next_by_subj": subject }).to_string();
+        self.any(&format!("$JS.API.DIRECT.GET.{stream}"), question.into(), subject, patience).await
+    }
+
+    /// Asks any server that has a stream for a message with the subject `subject`.
+    async fn any(
+        &self,
+        asked: &str,
+        question: Bytes,
+        subject: &str,
+        patience: Duration,
+    ) -> Result<Option<Kept>, AskError> {
+        let message = self.exchange(asked, HeaderMap::new(), question, patience).await?;
         match message.status {
             None => {}
             Some(404) => return Ok(None),
@@ -337,6 +361,20 @@ impl Api {
             }
         }
         Ok(Some(Kept { sequence, subject: subject.to_owned(), headers, payload: message.payload }))
+    }
+
+    /// How many messages with this subject the stream has. Its leader answers.
+    pub(crate) async fn count(
+        &self,
+        stream: &str,
+        subject: &str,
+        patience: Duration,
+    ) -> Result<u64, AskError> {
+        let question = serde_json::json!({ "subjects_filter": subject });
+        let answer =
+            self.ask::<SubjectsAnswer>(&format!("STREAM.INFO.{stream}"), &question, patience).await?;
+        let SubjectsAnswer { state, .. } = answer.map_err(|error| AskError::Answer(error.to_string()))?;
+        Ok(state.subjects.unwrap_or_default().values().sum())
     }
 
     /// The subjects within `filter` that the stream has messages with, from the one with the number `offset`

@@ -87,6 +87,8 @@ pub(super) fn components(names: &Names, replicas: u8, bytes_max: Option<u64>) ->
         "discard": "new",
         "max_msgs_per_subject": -1,
         "allow_rollup_hdrs": true,
+        // Every server may tell what a component consists of: whoever gets it verifies it.
+        "allow_direct": true,
     });
     let initial = bytes_max.map_or_else(|| json!({}), |bytes| json!({ "max_bytes": bytes }));
     Spec {
