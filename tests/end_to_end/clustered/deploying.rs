@@ -1,11 +1,11 @@
-//! Deployments in a cluster: a component is sent once, whichever node is asked, and a version may get traffic
-//! before every node is ready.
+//! Deployments in a cluster: a component is sent once, whichever node is asked, and compiled once, and a
+//! version may get traffic before every node is ready.
 
 use http::{Method, StatusCode};
 use rustix::process::Signal;
 use serde_json::json;
 
-use super::{Cluster, half, held};
+use super::{Cluster, figures::large_module, half, held};
 use crate::harness::{guests, patiently};
 
 #[tokio::test]
@@ -54,4 +54,23 @@ async fn version_gets_traffic_when_enough_nodes_are_ready_and_the_others_serve_s
     let body = json!({ "component": component, "config": {}, "prepared": "110%" });
     let refused = a.api(Method::POST, "/v1/functions/hello/deployments", Some(&body)).await;
     assert!(refused.text().contains("weight 110% is over 100%"), "{}", refused.text());
+}
+
+#[tokio::test]
+async fn first_version_of_a_large_component_is_compiled_by_one_node_for_all() {
+    let test = "first_version_of_a_large_component_is_compiled_by_one_node_for_all";
+    let Some(cluster) = Cluster::on_one(test).await else { return };
+    let nodes: [_; 3] = cluster.nodes().await;
+    // A node that is alone would begin with code of one pass.
+    let component = nodes[0].upload(large_module(1200 << 10)).await;
+    let body = json!({ "component": component, "config": {}, "allow_new": true });
+    nodes[0].api_ok(Method::POST, "/v1/functions/hello/deployments", Some(&body)).await;
+    for node in &nodes {
+        node.has_state_of(&nodes[0]).await;
+        let answer = node.http.get("/hello").await;
+        assert_eq!((answer.status, answer.text().as_str()), (StatusCode::OK, "large\n"), "at once");
+    }
+    let compiled = |line: &&str| line.contains("component was compiled") && line.contains(&component);
+    let counts = nodes.each_ref().map(|node| node.process().log().lines().filter(compiled).count());
+    assert_eq!(counts, [1, 0, 0], "one node compiles, and the others take its code");
 }

@@ -1,7 +1,7 @@
 //! How soon a cluster does what it has to. An ordinary run is short, and bounds the times generously.
 //!
-//! `WASM_FN_TEST_ABORTS`, `WASM_FN_TEST_FUNCTIONS` and `WASM_FN_TEST_COMPONENT_KIB` set how much there is;
-//! the times are printed. Figures worth noting come from a build that is optimised:
+//! `WASM_FN_TEST_ABORTS`, `WASM_FN_TEST_FUNCTIONS` and `WASM_FN_TEST_COMPONENT_KIB` set how much there is, and
+//! `WASM_FN_TEST_COMPONENT` names a file to take in place of what the last one makes; the times are printed. Figures worth noting come from a build that is optimised:
 //!
 //! ```console
 //! $ WASM_FN_TEST_ABORTS=1000 cargo test --workspace --profile quick --test end-to-end clustered::figures \
@@ -9,8 +9,9 @@
 //! ```
 
 use std::{
+    collections::BTreeMap,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering::SeqCst},
     },
     time::Duration,
@@ -23,24 +24,24 @@ use tokio::time::Instant;
 use super::{Cluster, half, held, setting};
 use crate::harness::{Folder, Node, client::Client, guests, patiently};
 
-/// How long after an abort it is looked for answers of the canary.
-const AFTER: Duration = Duration::from_millis(150);
+/// How long after the last abort it is looked for answers of its canary.
+const PATIENT: Duration = Duration::from_millis(500);
 
 /// How long a user waits between two requests.
 const PACE: Duration = Duration::from_millis(4);
 
-/// The answers of a canary that came last.
+/// The answers of each canary that came last.
 #[derive(Default)]
 struct Last {
-    /// Which version is the canary, and when the last request began that it answered.
-    canary: Mutex<(String, Option<Instant>)>,
+    /// When the last request began that a version answered, by version.
+    begun: Mutex<BTreeMap<String, Instant>>,
     errors: Mutex<Vec<String>>,
     ended: AtomicBool,
 }
 
 impl Last {
-    fn canary(&self) -> std::sync::MutexGuard<'_, (String, Option<Instant>)> {
-        self.canary.lock().unwrap_or_else(PoisonError::into_inner)
+    fn begun(&self) -> MutexGuard<'_, BTreeMap<String, Instant>> {
+        self.begun.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Sends requests to `node` until the end.
@@ -51,10 +52,9 @@ impl Last {
             let request = Request::get(format!("http://{node}/hello")).body("").unwrap();
             match client.send(request).await {
                 Ok(answer) if answer.status == StatusCode::OK => {
-                    let mut canary = self.canary();
-                    if answer.header("wasm-fn-version") == canary.0 {
-                        canary.1 = canary.1.max(Some(began));
-                    }
+                    let mut begun = self.begun();
+                    let last = begun.entry(answer.header("wasm-fn-version").to_owned()).or_insert(began);
+                    *last = began.max(*last);
                 }
                 other => {
                     let mut errors = self.errors.lock().unwrap_or_else(PoisonError::into_inner);
@@ -66,7 +66,8 @@ impl Last {
     }
 }
 
-fn shown(name: &str, mut times: Vec<Duration>) -> Duration {
+/// Prints the percentiles of `times`; gives the 99th.
+pub(super) fn shown(name: &str, mut times: Vec<Duration>) -> Duration {
     times.sort_unstable();
     let at = |share: usize| times[(times.len() * share / 100).min(times.len() - 1)];
     println!("{name}: p50 {:?}, p99 {:?}, most {:?}, of {}", at(50), at(99), at(100), times.len());
@@ -89,7 +90,7 @@ async fn abort_reaches_every_node_at_once() {
         .flat_map(|node| [node.listen; 2])
         .map(|listen| tokio::spawn(Arc::clone(&last).watch(listen)))
         .collect();
-    let mut times = Vec::new();
+    let mut aborts = Vec::new();
     for number in 0..setting("WASM_FN_TEST_ABORTS", 3) {
         let at = usize::try_from(number).unwrap() % nodes.len();
         let body = json!({
@@ -98,12 +99,12 @@ async fn abort_reaches_every_node_at_once() {
         });
         let path = "/v1/functions/hello/deployments";
         let result = nodes[at].api_ok(Method::POST, path, Some(&body)).await;
-        *last.canary() = (result["version"].as_str().unwrap().to_owned(), None);
+        let canary = result["version"].as_str().unwrap().to_owned();
         for node in &nodes {
             node.has_state_of(&nodes[at]).await;
         }
         patiently("an answer of the canary", async {
-            while last.canary().1.is_none() {
+            while !last.begun().contains_key(&canary) {
                 tokio::time::sleep(PACE).await;
             }
         })
@@ -111,17 +112,26 @@ async fn abort_reaches_every_node_at_once() {
         let aborted = Instant::now();
         let other = &nodes[(at + 1) % nodes.len()];
         other.api_ok(Method::POST, "/v1/functions/hello/abort", Some(&json!({}))).await;
-        tokio::time::sleep(AFTER).await;
-        let late = last.canary().1.map(|late| late.saturating_duration_since(aborted));
-        times.push(late.unwrap_or_default());
+        aborts.push((canary, aborted));
     }
+    // Every user sends some more: an answer of the last canary that is late would be found.
+    let seen = Instant::now();
+    patiently("more answers", async {
+        while last.begun().get("v1").is_none_or(|begun| *begun < seen + PATIENT) {
+            tokio::time::sleep(PACE).await;
+        }
+    })
+    .await;
     last.ended.store(true, SeqCst);
     for user in users {
         user.await.unwrap();
     }
     let errors = last.errors.lock().unwrap_or_else(PoisonError::into_inner).clone();
     assert_eq!(errors, Vec::<String>::new());
-    let late = shown("from an abort to the last request that began on the canary, on five nodes", times);
+    let begun = last.begun().clone();
+    let times = aborts.iter().map(|(canary, aborted)| begun[canary].saturating_duration_since(*aborted));
+    let late =
+        shown("from an abort to the last request that began on the canary, on five nodes", times.collect());
     assert!(late < Duration::from_secs(2), "{late:?}");
 }
 
@@ -153,8 +163,10 @@ async fn node_that_joins_serves_soon() {
 #[tokio::test(flavor = "multi_thread")]
 async fn large_component_is_compiled_once() {
     let Some(cluster) = Cluster::on_three("large_component_is_compiled_once").await else { return };
-    let kib = usize::try_from(setting("WASM_FN_TEST_COMPONENT_KIB", 200)).unwrap();
-    let large = large_module(kib << 10);
+    let large = match std::env::var_os("WASM_FN_TEST_COMPONENT") {
+        Some(file) => std::fs::read(file).expect("the component can be read"),
+        None => large_module(usize::try_from(setting("WASM_FN_TEST_COMPONENT_KIB", 200)).unwrap() << 10),
+    };
     let alone = Node::start().await;
     let took_alone = first_traffic(&[alone], &large).await;
     let nodes: [Node; 5] = cluster.nodes().await;
@@ -192,7 +204,7 @@ async fn first_traffic(nodes: &[Node], large: &[u8]) -> Duration {
 }
 
 /// A command module of about this size, nearly all of it code.
-fn large_module(bytes: usize) -> Vec<u8> {
+pub(super) fn large_module(bytes: usize) -> Vec<u8> {
     /// Bytes of a function's code.
     const BODY: usize = 4 << 10;
     let text = r#"(module

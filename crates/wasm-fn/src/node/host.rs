@@ -84,7 +84,15 @@ impl Host for RuntimeHost {
             };
             progress(Progress { stage, done: 0, total: at.functions });
         });
-        let prepared = match wanted.code {
+        // What is compiled in one pass is not cached, and so each node would compile for itself.
+        let code = match &self.sharing {
+            Some(sharing) if !sharing.is_alone() => {
+                sharing.announce(digest);
+                CodeWanted::Optimised
+            }
+            Some(_) | None => wanted.code,
+        };
+        let prepared = match code {
             CodeWanted::Optimised => self.runtime.prepare(digest, &config, secrets, sink).await,
             CodeWanted::Soon => self.runtime.prepare_quick(digest, &config, secrets, sink).await,
         };
@@ -107,7 +115,7 @@ impl Host for RuntimeHost {
 
     async fn share(&self, component: Digest) {
         if let Some(sharing) = &self.sharing {
-            sharing.offer(component).await;
+            let _ = sharing.offer(component).await;
         }
     }
 

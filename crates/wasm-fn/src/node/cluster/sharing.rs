@@ -79,6 +79,8 @@ fn first_format() -> u64 {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "word", rename_all = "kebab-case")]
 enum NodeWord {
+    /// The component is about to be asked for: whoever hears it gets it meanwhile.
+    Offered { component: String },
     /// Whoever hears it gets the component, takes its native code or compiles it, and says so.
     Prepare {
         component: String,
@@ -140,6 +142,21 @@ impl Sharing {
         });
         tokio::spawn(hear(Arc::downgrade(&sharing), Arc::clone(&sharing.peers)));
         sharing
+    }
+
+    /// Has the other nodes get a component that this one is about to compile, so that they have it by then.
+    pub(crate) fn announce(self: &Arc<Self>, component: Digest) {
+        let sharing = Arc::clone(self);
+        tokio::spawn(async move {
+            if sharing.offer(component).await {
+                sharing.say(&NodeWord::Offered { component: component.to_string() });
+            }
+        });
+    }
+
+    /// Whether no other node was heard of lately.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.alive().is_empty()
     }
 
     /// Puts a component where every node finds it, and waits until this `share` of the nodes that are there
@@ -260,15 +277,16 @@ impl Sharing {
     }
 
     /// Puts a component that was uploaded where every node finds it, if the cluster can be reached. It is put
-    /// there at the latest when it is deployed.
-    pub(crate) async fn offer(&self, component: Digest) {
+    /// there at the latest when it is deployed. Returns whether it is there.
+    pub(crate) async fn offer(&self, component: Digest) -> bool {
         if !self.peers.is_in_touch() {
-            return;
+            return false;
         }
         let put = self.peers.cluster().components().put(component, &self.blobs.path(component)).await;
-        if let Err(error) = put {
+        if let Err(error) = &put {
             tracing::warn!(%component, %error, "uploaded component is not shared yet");
         }
+        put.is_ok()
     }
 
     /// Has the component here, from the cluster if need be.
@@ -399,6 +417,15 @@ impl Sharing {
             }
         };
         match word {
+            NodeWord::Offered { component } => {
+                if let Ok(component) = component.parse() {
+                    let sharing = Arc::clone(self);
+                    tokio::spawn(async move {
+                        let Ok(_turn) = sharing.turns.acquire().await else { return };
+                        sharing.obtain(component).await;
+                    });
+                }
+            }
             NodeWord::Prepare { component, code } => {
                 if let Ok(component) = component.parse() {
                     tokio::spawn(Arc::clone(self).prepare(component, code));
@@ -526,6 +553,7 @@ mod tests {
         let (name, mac, sha256) = ("engine".to_owned(), "1".repeat(64), "2".repeat(64));
         let code = Some(SharedCode { name, mac, sha256 });
         let words = [
+            NodeWord::Offered { component: component.clone() },
             NodeWord::Prepare { component: component.clone(), code },
             NodeWord::Prepare { component: component.clone(), code: None },
             NodeWord::Prepared { component: component.clone() },
