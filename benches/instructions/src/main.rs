@@ -14,6 +14,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use clap::{Parser, ValueEnum};
 use tikv_jemallocator::Jemalloc;
+use tracing::subscriber::NoSubscriber;
 
 // As the program has it.
 #[global_allocator]
@@ -47,6 +48,8 @@ enum Workload {
 
 fn main() -> anyhow::Result<()> {
     let Args { name, count, cache } = Args::parse();
+    // The program has a subscriber, so that no span of the engine is written for the crate `log` instead.
+    tracing::subscriber::set_global_default(NoSubscriber::new()).context("there is a subscriber already")?;
     match name {
         Workload::Route => route::run(count),
         Workload::Tally => parts::tally(count),
