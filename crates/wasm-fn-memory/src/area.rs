@@ -8,6 +8,8 @@ use rustix::mm::{
     Advice, MapFlags, MprotectFlags, ProtFlags, madvise, mmap, mmap_anonymous, mprotect, munmap,
 };
 
+use crate::kernel::{Addresses, Initial};
+
 /// Bytes of a page.
 pub fn page_bytes() -> usize {
     static BYTES: LazyLock<usize> = LazyLock::new(|| {
@@ -53,46 +55,10 @@ impl Area {
         ptr::with_exposed_provenance_mut(range.start)
     }
 
-    /// Lets `range` be read and written.
-    pub(crate) fn open(&self, range: &Range<usize>) -> io::Result<()> {
-        self.protect(range, MprotectFlags::READ | MprotectFlags::WRITE)
-    }
-
-    /// Lets nobody touch `range`. Its content stays.
-    pub(crate) fn close(&self, range: &Range<usize>) -> io::Result<()> {
-        self.protect(range, MprotectFlags::empty())
-    }
-
     fn protect(&self, range: &Range<usize>, flags: MprotectFlags) -> io::Result<()> {
         let start = self.pointer(range);
         // SAFETY: the range is part of the area, and only open ranges have references into them.
         unsafe { mprotect(start, range.len(), flags)? };
-        Ok(())
-    }
-
-    /// Maps the beginning of `file` into the open `range`, privately.
-    pub(crate) fn map(&self, range: &Range<usize>, file: BorrowedFd<'_>) -> io::Result<()> {
-        let (start, flags) = (self.pointer(range), MapFlags::PRIVATE | MapFlags::FIXED);
-        // SAFETY: the range is the area's, so nothing else is replaced; the file is sealed.
-        unsafe { mmap(start, range.len(), ProtFlags::READ | ProtFlags::WRITE, flags, file, 0)? };
-        self.keep_pages(range)
-    }
-
-    /// Makes `range` as it was when the area was reserved.
-    pub(crate) fn clear(&self, range: &Range<usize>) -> io::Result<()> {
-        let flags = MapFlags::PRIVATE | MapFlags::NORESERVE | MapFlags::FIXED;
-        let start = self.pointer(range);
-        // SAFETY: the range is the area's, so nothing else is replaced.
-        unsafe { mmap_anonymous(start, range.len(), ProtFlags::empty(), flags)? };
-        self.keep_pages(range)
-    }
-
-    /// Gives the pages of `range` back to the system. Afterwards the range holds what was mapped there, or
-    /// zeros.
-    pub(crate) fn decommit(&self, range: &Range<usize>) -> io::Result<()> {
-        let start = self.pointer(range);
-        // SAFETY: the range is the area's; its bytes change as if they were written.
-        unsafe { madvise(start, range.len(), Advice::LinuxDontNeed)? };
         Ok(())
     }
 
@@ -111,23 +77,52 @@ impl Area {
         }
         Ok(())
     }
+}
 
-    /// The bytes of the open `range`. Nobody may write to it meanwhile.
-    pub(crate) fn bytes(&self, range: &Range<usize>) -> &[u8] {
-        let start = self.pointer(range).cast::<u8>();
-        // SAFETY: the range is part of the area and open, and whoever calls this owns it.
-        unsafe { std::slice::from_raw_parts(start, range.len()) }
+impl Addresses for Area {
+    fn open(&self, range: &Range<usize>) -> io::Result<()> {
+        self.protect(range, MprotectFlags::READ | MprotectFlags::WRITE)
     }
 
-    /// Writes zeros to the open `range`.
-    pub(crate) fn zero(&self, range: &Range<usize>) {
+    fn close(&self, range: &Range<usize>) -> io::Result<()> {
+        self.protect(range, MprotectFlags::empty())
+    }
+
+    fn map(&self, range: &Range<usize>, initial: &Initial<'_>) -> io::Result<()> {
+        let (start, flags) = (self.pointer(range), MapFlags::PRIVATE | MapFlags::FIXED);
+        // SAFETY: the range is the area's, so nothing else is replaced; the file is sealed.
+        unsafe { mmap(start, range.len(), ProtFlags::READ | ProtFlags::WRITE, flags, initial.file, 0)? };
+        self.keep_pages(range)
+    }
+
+    fn clear(&self, range: &Range<usize>) -> io::Result<()> {
+        let flags = MapFlags::PRIVATE | MapFlags::NORESERVE | MapFlags::FIXED;
+        let start = self.pointer(range);
+        // SAFETY: the range is the area's, so nothing else is replaced.
+        unsafe { mmap_anonymous(start, range.len(), ProtFlags::empty(), flags)? };
+        self.keep_pages(range)
+    }
+
+    fn decommit(&self, range: &Range<usize>) -> io::Result<()> {
+        let start = self.pointer(range);
+        // SAFETY: the range is the area's; its bytes change as if they were written.
+        unsafe { madvise(start, range.len(), Advice::LinuxDontNeed)? };
+        Ok(())
+    }
+
+    fn read<T>(&self, range: &Range<usize>, look: impl FnOnce(&[u8]) -> T) -> T {
+        let start = self.pointer(range).cast::<u8>();
+        // SAFETY: the range is part of the area and open, and whoever calls this owns it.
+        look(unsafe { std::slice::from_raw_parts(start, range.len()) })
+    }
+
+    fn zero(&self, range: &Range<usize>) {
         let start = self.pointer(range).cast::<u8>();
         // SAFETY: the range is part of the area and open, and no references into it are left.
         unsafe { ptr::write_bytes(start, 0, range.len()) };
     }
 
-    /// Writes `bytes` to the open `range`, which is as long.
-    pub(crate) fn write(&self, range: &Range<usize>, bytes: &[u8]) {
+    fn write(&self, range: &Range<usize>, bytes: &[u8]) {
         let start = self.pointer(range).cast::<u8>();
         assert_eq!(range.len(), bytes.len(), "as many bytes as addresses");
         // SAFETY: as above; the bytes are mapped elsewhere.

@@ -10,7 +10,9 @@ use wasm_fn_thread::thread_number;
 
 use crate::{
     area::{Area, page_bytes},
+    kernel::Addresses as _,
     thread_affinity::moves,
+    vouching::Counts,
 };
 
 thread_local! {
@@ -38,11 +40,7 @@ pub fn restore_batched<R>(work: impl FnOnce() -> R) -> R {
 
 /// The time during which a guest has a memory.
 #[derive(Debug)]
-pub(crate) struct FaultWindow {
-    thread: u64,
-    faults: Option<u64>,
-    moves: u64,
-}
+pub(crate) struct FaultWindow(Counts);
 
 impl FaultWindow {
     /// Begins on this thread.
@@ -52,7 +50,7 @@ impl FaultWindow {
         debug_assert!(!is_shared, "no instance is made while others are taken down together");
         // The count may be old. Faults since then count as the guest's, which is safe.
         let faults = if is_shared { None } else { FAULTS.get() };
-        Self { thread: thread_number(), faults, moves: moves() }
+        Self(Counts { thread: thread_number(), faults, moves: moves() })
     }
 
     /// Ends. Returns whether the guest stayed on one thread and that thread did not fault.
@@ -60,9 +58,7 @@ impl FaultWindow {
         if !COUNTED.get() {
             FAULTS.set(faults());
         }
-        let faults = FAULTS.get();
-        // A guest that left and came back moved twice, which shows here.
-        faults.is_some() && self.faults == faults && self.thread == thread_number() && self.moves == moves()
+        self.0.vouch(Counts { thread: thread_number(), faults: FAULTS.get(), moves: moves() })
     }
 }
 

@@ -60,4 +60,5 @@ impl<T> FreeList<T> {
 }
 
 #[cfg(test)]
+#[path = "free_list/tests.rs"]
 mod tests;

@@ -4,7 +4,7 @@ use std::{
     cell::Cell,
     io,
     ops::Range,
-    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+    os::fd::{AsFd as _, OwnedFd},
     ptr,
     sync::{Arc, OnceLock},
 };
@@ -14,6 +14,7 @@ use rustix::fs::{SealFlags, fcntl_get_seals};
 use crate::{
     area::{FileMapping, page_bytes},
     free_list::FreeList,
+    kernel::Initial,
     memories::Memories,
     slot::Slot,
 };
@@ -39,32 +40,17 @@ pub enum ImageError {
 
 /// The bytes of an image that are not zero.
 #[derive(Debug)]
-pub(crate) struct Content {
+struct Content {
     range: Range<usize>,
     file: OwnedFd,
     mapped: FileMapping,
-}
-
-impl Content {
-    /// Their offsets in the memory.
-    pub(crate) fn range(&self) -> Range<usize> {
-        self.range.clone()
-    }
-
-    pub(crate) fn file(&self) -> BorrowedFd<'_> {
-        self.file.as_fd()
-    }
-
-    pub(crate) fn bytes(&self) -> &[u8] {
-        self.mapped.bytes()
-    }
 }
 
 /// The initial content of memories.
 #[derive(Debug)]
 pub struct Image {
     pub(crate) memories: Arc<Memories>,
-    pub(crate) content: Option<Content>,
+    content: Option<Content>,
     /// Clean slots that hold this image.
     pub(crate) free: FreeList<Slot>,
     /// An image of zeros, for memories that are too small for this one.
@@ -117,6 +103,12 @@ impl Image {
         });
         memories.register(&image);
         image
+    }
+
+    /// Its bytes that are not zero; `None` when all are zero.
+    pub(crate) fn initial(&self) -> Option<Initial<'_>> {
+        let Content { range, file, mapped } = self.content.as_ref()?;
+        Some(Initial { start: range.start, bytes: mapped.bytes(), file: file.as_fd() })
     }
 
     /// The image for a memory of `bytes`: this one, or zeros if the memory is too small for it.

@@ -24,15 +24,17 @@ mod creator;
 mod fault_window;
 mod free_list;
 mod image;
+mod kernel;
 mod memories;
 mod pages;
 mod reset_audit;
 mod slot;
 mod stacks;
 mod thread_affinity;
+mod vouching;
 
 pub use area::page_bytes;
-pub use creator::EXHAUSTED;
+pub use creator::{EXHAUSTED, NotGrown};
 pub use fault_window::restore_batched;
 pub use image::{Image, ImageError};
 pub use memories::{Memories, MemoriesOptions, fastest_reset};

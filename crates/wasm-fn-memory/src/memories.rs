@@ -112,14 +112,13 @@ impl Memories {
         let (mut slot, mapped) = match image.free.take() {
             // What is known to be clean may not be, after a fault.
             Some(mut slot) if self.audit.has_failed() && !slot.is_discarded() => {
-                let mapped =
-                    slot.unmap_image(area).and_then(|()| slot.map_image(area, image.content.as_ref()));
+                let mapped = slot.unmap_image(area).and_then(|()| slot.map_image(area, image.initial()));
                 (slot, mapped)
             }
             Some(slot) => (slot, Ok(())),
             None => match self.take_unused().or_else(|| self.take_from_another()) {
                 Some(mut slot) => {
-                    let mapped = slot.map_image(area, image.content.as_ref());
+                    let mapped = slot.map_image(area, image.initial());
                     (slot, mapped)
                 }
                 None => return Ok(None),
@@ -184,7 +183,7 @@ impl Memories {
                 Err(error) => return self.clear(slot, &error),
             }
         }
-        match slot.clean(&self.cleaner, image.content.as_ref(), how) {
+        match slot.clean(&self.cleaner, image.initial(), how) {
             Ok(()) if self.audit.compares() => self.put_compared(image, slot),
             Ok(()) => image.free.put(slot),
             Err(error) => self.clear(slot, &error),
@@ -195,7 +194,7 @@ impl Memories {
     fn put_compared(&self, image: &Arc<Image>, slot: Slot) {
         let compare = |image: &Image, slot: Slot| {
             let this = &image.memories;
-            match slot.difference(&this.cleaner.area, image.content.as_ref()) {
+            match slot.difference(&this.cleaner.area, image.initial()) {
                 Ok(None) => image.free.put(slot),
                 Ok(Some(at)) => this.lose(slot, at, "a byte that is not its image's"),
                 Err(error) => this.clear(slot, &error),

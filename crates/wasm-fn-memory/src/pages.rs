@@ -6,6 +6,8 @@ use std::{ffi::c_void, fs::File, io, ops::Range};
 
 use rustix::ioctl::{Ioctl, IoctlOutput, Opcode, ioctl, opcode};
 
+use crate::kernel::OwnPages;
+
 /// Ranges per call.
 const RANGES: usize = 64;
 
@@ -29,32 +31,6 @@ impl PageMap {
         let map = Self(File::open("/proc/self/pagemap")?);
         map.scan(0..0, 1, &mut [PageRegion::default()])?;
         Ok(map)
-    }
-
-    /// Passes the pages of `range` that are the process's own to `own`, in order and at most `pages_max`.
-    /// Returns where the scan ended.
-    ///
-    /// # Errors
-    /// The error of the system.
-    pub(crate) fn own(
-        &self,
-        range: Range<usize>,
-        pages_max: usize,
-        page_bytes: usize,
-        mut own: impl FnMut(Range<usize>),
-    ) -> io::Result<usize> {
-        let (mut start, mut left) = (range.start, pages_max);
-        while start < range.end && left > 0 {
-            let mut found = [PageRegion::default(); RANGES];
-            let (count, end) = self.scan(start..range.end, left, &mut found)?;
-            for found in &found[..count] {
-                let pages = address(found.start)..address(found.end);
-                left = left.saturating_sub(pages.len() / page_bytes);
-                own(pages);
-            }
-            start = end;
-        }
-        Ok(start)
     }
 
     fn scan(
@@ -82,6 +58,29 @@ impl PageMap {
         // SAFETY: the kernel writes at most as many ranges as there is room for, and changes nothing else.
         let (count, end) = unsafe { ioctl(&self.0, args)? };
         Ok((count.min(found.len()), end))
+    }
+}
+
+impl OwnPages for PageMap {
+    fn own(
+        &self,
+        range: Range<usize>,
+        pages_max: usize,
+        page_bytes: usize,
+        mut own: impl FnMut(Range<usize>),
+    ) -> io::Result<usize> {
+        let (mut start, mut left) = (range.start, pages_max);
+        while start < range.end && left > 0 {
+            let mut found = [PageRegion::default(); RANGES];
+            let (count, end) = self.scan(start..range.end, left, &mut found)?;
+            for found in &found[..count] {
+                let pages = address(found.start)..address(found.end);
+                left = left.saturating_sub(pages.len() / page_bytes);
+                own(pages);
+            }
+            start = end;
+        }
+        Ok(start)
     }
 }
 

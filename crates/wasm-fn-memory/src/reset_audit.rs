@@ -171,4 +171,5 @@ fn chance() -> u64 {
 }
 
 #[cfg(test)]
+#[path = "reset_audit/tests.rs"]
 mod tests;

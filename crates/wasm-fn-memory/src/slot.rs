@@ -5,7 +5,7 @@ use std::{io, mem, ops::Range};
 
 use crate::{
     area::{Area, in_pages},
-    image::Content,
+    kernel::{Addresses, Initial, OwnPages},
     pages::PageMap,
 };
 
@@ -19,6 +19,8 @@ pub(crate) struct Slot {
     /// Something may be mapped or open up to this offset. It exceeds `open` only after the system refused a
     /// call.
     end: usize,
+    /// Where an image may be mapped.
+    image: Range<usize>,
     /// Pages that are the process's own, in order. While no guest has the slot, those within `open` are as in
     /// the image, and those behind it are zero.
     own: Vec<Range<usize>>,
@@ -41,19 +43,19 @@ pub(crate) enum Cleaning {
 
 /// What cleaning a slot needs.
 #[derive(Debug)]
-pub(crate) struct Cleaner {
-    pub(crate) area: Area,
+pub(crate) struct Cleaner<A = Area, P = PageMap> {
+    pub(crate) area: A,
     pub(crate) page_bytes: usize,
     /// Most pages that a free slot keeps.
     pub(crate) pages_max: usize,
     /// `None` where the kernel cannot tell which pages a guest wrote; then a slot keeps none.
-    pub(crate) page_map: Option<PageMap>,
+    pub(crate) page_map: Option<P>,
 }
 
 impl Slot {
     /// A slot at `start` with nothing open.
     pub(crate) fn new(start: usize) -> Self {
-        Self { start, open: 0, end: 0, own: Vec::new(), is_torn: false, is_discarded: true }
+        Self { start, open: 0, end: 0, image: 0..0, own: Vec::new(), is_torn: false, is_discarded: true }
     }
 
     pub(crate) fn start(&self) -> usize {
@@ -64,13 +66,18 @@ impl Slot {
         self.start + offsets.start..self.start + offsets.end
     }
 
-    /// Maps `content` into a slot in which nothing is open.
-    pub(crate) fn map_image(&mut self, area: &Area, content: Option<&Content>) -> io::Result<()> {
-        if let Some(content) = content {
-            let image = content.range();
+    /// Maps `initial` into a slot in which nothing is open.
+    pub(crate) fn map_image(
+        &mut self,
+        area: &impl Addresses,
+        initial: Option<Initial<'_>>,
+    ) -> io::Result<()> {
+        if let Some(initial) = initial {
+            let image = initial.range();
             self.end = image.end;
             area.open(&self.at(0..image.start))?;
-            area.map(&self.at(image.clone()), content.file())?;
+            self.image = image.clone();
+            area.map(&self.at(image.clone()), &initial)?;
             self.open = image.end;
         }
         Ok(())
@@ -80,7 +87,7 @@ impl Slot {
     ///
     /// # Errors
     /// The system refuses. The slot must be discarded.
-    pub(crate) fn fit(&mut self, area: &Area, bytes: usize) -> io::Result<()> {
+    pub(crate) fn fit(&mut self, area: &impl Addresses, bytes: usize) -> io::Result<()> {
         let bytes = in_pages(bytes).ok_or(io::ErrorKind::OutOfMemory)?;
         if bytes > self.open {
             self.end = self.end.max(bytes);
@@ -96,7 +103,7 @@ impl Slot {
     ///
     /// # Errors
     /// The system refuses. The slot stays as it was.
-    pub(crate) fn grow(&mut self, area: &Area, bytes: usize) -> io::Result<()> {
+    pub(crate) fn grow(&mut self, area: &impl Addresses, bytes: usize) -> io::Result<()> {
         let before = self.open;
         if bytes <= before {
             return Ok(());
@@ -118,8 +125,8 @@ impl Slot {
     /// The slot is not clean and must be discarded.
     pub(crate) fn clean(
         &mut self,
-        cleaner: &Cleaner,
-        content: Option<&Content>,
+        cleaner: &Cleaner<impl Addresses, impl OwnPages>,
+        initial: Option<Initial<'_>>,
         how: Cleaning,
     ) -> io::Result<()> {
         if self.is_torn {
@@ -135,13 +142,13 @@ impl Slot {
             if own.start >= self.open {
                 break;
             }
-            restore(&cleaner.area, self.start, own.start..own.end.min(self.open), content);
+            restore(&cleaner.area, self.start, own.start..own.end.min(self.open), initial);
         }
         Ok(())
     }
 
     /// Gives all pages back, also those that are not open.
-    fn discard(&mut self, area: &Area) -> io::Result<()> {
+    fn discard(&mut self, area: &impl Addresses) -> io::Result<()> {
         self.own.clear();
         if self.end > 0 { area.decommit(&self.at(0..self.end)) } else { Ok(()) }
     }
@@ -151,7 +158,10 @@ impl Slot {
     ///
     /// # Errors
     /// The error of the system.
-    pub(crate) fn unknown_page(&self, cleaner: &Cleaner) -> io::Result<Option<usize>> {
+    pub(crate) fn unknown_page(
+        &self,
+        cleaner: &Cleaner<impl Addresses, impl OwnPages>,
+    ) -> io::Result<Option<usize>> {
         let Some(page_map) = &cleaner.page_map else { return Ok(None) };
         let mut unknown = None;
         page_map.own(self.at(0..self.open), usize::MAX, cleaner.page_bytes, |pages| {
@@ -177,12 +187,16 @@ impl Slot {
     ///
     /// # Errors
     /// The system refuses to open or to close what lies behind. The slot must be discarded.
-    pub(crate) fn difference(&self, area: &Area, content: Option<&Content>) -> io::Result<Option<usize>> {
+    pub(crate) fn difference(
+        &self,
+        area: &impl Addresses,
+        initial: Option<Initial<'_>>,
+    ) -> io::Result<Option<usize>> {
         let behind = self.open..self.compared_bytes();
         if !behind.is_empty() {
             area.open(&self.at(behind.clone()))?;
         }
-        let found = difference(area.bytes(&self.at(0..behind.end)), content);
+        let found = area.read(&self.at(0..behind.end), |found| difference(found, initial));
         if !behind.is_empty() {
             area.close(&self.at(behind))?;
         }
@@ -190,7 +204,7 @@ impl Slot {
     }
 
     /// Finds the pages that are the process's own, and gives back those beyond the limit.
-    fn scan(&mut self, cleaner: &Cleaner) -> io::Result<()> {
+    fn scan(&mut self, cleaner: &Cleaner<impl Addresses, impl OwnPages>) -> io::Result<()> {
         let open = self.at(0..self.open);
         let Some(page_map) = &cleaner.page_map else { return self.discard(&cleaner.area) };
         let start = self.start;
@@ -217,7 +231,7 @@ impl Slot {
     }
 
     /// Gives all pages of a clean slot back to the system. Returns whether there were any.
-    pub(crate) fn decommit(&mut self, area: &Area) -> io::Result<bool> {
+    pub(crate) fn decommit(&mut self, area: &impl Addresses) -> io::Result<bool> {
         let Some(last) = self.own.last() else { return Ok(false) };
         area.decommit(&self.at(0..last.end))?;
         self.own = Vec::new();
@@ -225,9 +239,16 @@ impl Slot {
     }
 
     /// Unmaps everything, so that nothing is open.
-    pub(crate) fn unmap_image(&mut self, area: &Area) -> io::Result<()> {
+    pub(crate) fn unmap_image(&mut self, area: &impl Addresses) -> io::Result<()> {
         if self.end > 0 {
-            area.clear(&self.at(0..self.end))?;
+            let all = self.at(0..self.end);
+            // Each of these calls needs no mapping more than there is, so that it succeeds where the process
+            // has used up its mappings.
+            area.close(&all)?;
+            area.decommit(&all)?;
+        }
+        if !self.image.is_empty() {
+            area.clear(&self.at(self.image.clone()))?;
         }
         *self = Self::new(self.start);
         Ok(())
@@ -235,8 +256,8 @@ impl Slot {
 }
 
 /// The offset of the first of `found` that is not as in the image.
-fn difference(found: &[u8], content: Option<&Content>) -> Option<usize> {
-    let (image, bytes) = content.map_or((0..0, [].as_slice()), |content| (content.range(), content.bytes()));
+fn difference(found: &[u8], initial: Option<Initial<'_>>) -> Option<usize> {
+    let (image, bytes) = initial.map_or((0..0, [].as_slice()), |initial| (initial.range(), initial.bytes));
     let (before, rest) = found.split_at(image.start.min(found.len()));
     let (within, behind) = rest.split_at(image.len().min(rest.len()));
     let other = |found: &[u8], at: usize| not_zero(found).map(|offset| at + offset);
@@ -259,9 +280,9 @@ fn not_zero(bytes: &[u8]) -> Option<usize> {
     bytes[at..].iter().position(|&byte| byte != 0).map(|offset| at + offset)
 }
 
-/// Restores `pages` of the memory at `start` from `content`.
-fn restore(area: &Area, start: usize, pages: Range<usize>, content: Option<&Content>) {
-    let (image, bytes) = content.map_or((0..0, [].as_slice()), |content| (content.range(), content.bytes()));
+/// Restores `pages` of the memory at `start` from `initial`.
+fn restore(area: &impl Addresses, start: usize, pages: Range<usize>, initial: Option<Initial<'_>>) {
+    let (image, bytes) = initial.map_or((0..0, [].as_slice()), |initial| (initial.range(), initial.bytes));
     let at = |offsets: Range<usize>| start + offsets.start..start + offsets.end;
     let within = pages.start.clamp(image.start, image.end)..pages.end.clamp(image.start, image.end);
     if within.is_empty() {
@@ -276,3 +297,7 @@ fn restore(area: &Area, start: usize, pages: Range<usize>, content: Option<&Cont
         area.zero(&at(within.end..pages.end));
     }
 }
+
+#[cfg(test)]
+#[path = "slot/tests.rs"]
+mod tests;

@@ -17,6 +17,7 @@ use wasmtime::{StackCreator, StackMemory};
 use crate::{
     area::{Area, page_bytes},
     free_list::FreeList,
+    kernel::Addresses as _,
 };
 
 /// All stacks of a node.

@@ -3,11 +3,13 @@
 use std::{
     marker::PhantomData,
     pin::Pin,
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    sync::atomic::AtomicU64,
     task::{Context, Poll},
 };
 
 use wasm_fn_thread::thread_number;
+
+use crate::vouching::{SharedNumber as _, note};
 
 /// How often a guest of this process went on on another thread than before.
 static MOVES: AtomicU64 = AtomicU64::new(0);
@@ -35,11 +37,7 @@ impl ThreadAffinity {
 
     /// Call this whenever the guest begins to run or goes on, on the thread that runs it.
     pub fn arrive(&self) -> NotedThread<'_> {
-        let here = thread_number();
-        if self.thread.load(Relaxed) != here {
-            self.thread.store(here, Relaxed);
-            MOVES.fetch_add(1, Relaxed);
-        }
+        note(&self.thread, &MOVES, thread_number());
         NotedThread(PhantomData)
     }
 }
@@ -58,5 +56,5 @@ impl<F: Future + Unpin> GuestRun<F> {
 
 /// How often any guest has moved so far.
 pub(crate) fn moves() -> u64 {
-    MOVES.load(Relaxed)
+    MOVES.get()
 }

@@ -18,7 +18,7 @@ struct Step {
     env: &'static [(&'static str, &'static str)],
 }
 
-const STEPS: [Step; 4] = [
+const STEPS: [Step; 5] = [
     Step { name: "fmt", args: &["fmt", "--all", "--check"], env: &[] },
     Step {
         name: "clippy",
@@ -26,6 +26,20 @@ const STEPS: [Step; 4] = [
         env: &[],
     },
     Step { name: "test", args: &["test", "--workspace"], env: &[] },
+    Step {
+        name: "model",
+        // Its own target directory: what is built there is built with other features.
+        args: &[
+            "test",
+            "--locked",
+            "--lib",
+            "--manifest-path",
+            "tests/model/Cargo.toml",
+            "--target-dir",
+            "target/model",
+        ],
+        env: &[],
+    },
     Step { name: "doc", args: &["doc", "--workspace", "--no-deps"], env: &[("RUSTDOCFLAGS", "-D warnings")] },
 ];
 

@@ -47,10 +47,10 @@ fn a_window_that_ends_on_another_thread_is_not_vouched_for() {
     let known = thread::scope(|scope| {
         let elsewhere = scope.spawn(|| {
             // It has faulted as often.
-            while faults() < window.faults {
+            while faults() < window.0.faults {
                 fault(&area);
             }
-            assert_eq!(faults(), window.faults);
+            assert_eq!(faults(), window.0.faults);
             window.end()
         });
         elsewhere.join().unwrap()
