@@ -56,6 +56,18 @@ impl Stacks {
         Ok(Arc::new(Self { shared: Arc::new(Shared { area, count, stack_bytes, guard_bytes, next, free }) }))
     }
 
+    /// The addresses of the stack that is used first, for tests that look at it.
+    #[cfg(test)]
+    pub(crate) fn first(&self) -> Range<usize> {
+        let start = self.shared.area.start() + self.shared.guard_bytes;
+        start..start + self.shared.stack_bytes
+    }
+
+    #[cfg(test)]
+    pub(crate) fn area(&self) -> &Area {
+        &self.shared.area
+    }
+
     /// Gives all memory of free stacks back to the system.
     ///
     /// # Errors

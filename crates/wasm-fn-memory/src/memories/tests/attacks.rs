@@ -2,6 +2,10 @@
 //! can, and finds what its image has, or the test fails. Each attack runs in every reset, and every reset is
 //! audited. `WASM_FN_ATTACKS` says how often each runs.
 
+mod machine;
+mod stacks;
+mod starved;
+
 use std::{
     future::{Future, pending},
     task::{Context, Waker},
@@ -16,16 +20,24 @@ use crate::{Isolation, Stacks, restore_batched};
 const RUNS: usize = 30;
 
 /// Pages that a free slot keeps at most here.
-const KEPT: usize = 256;
+const KEPT: usize = 1024;
+
+/// How often each attack runs.
+fn runs() -> usize {
+    std::env::var("WASM_FN_ATTACKS").ok().and_then(|runs| runs.parse().ok()).unwrap_or(RUNS)
+}
+
+/// A node whose memories are reset in this way, and all audited.
+fn audited(slots: usize, reset: MemoryReset) -> Node {
+    node_of(MemoriesOptions { slots, keep_bytes: KEPT * PAGE, reset, audit_one_in: 1, ..OPTIONS })
+}
 
 /// Runs `attack` against a witness with the same image, in every reset.
 fn attack(slots: usize, attack: impl Fn(&Node, &Arc<Image>, &mut Numbers)) {
-    let runs = std::env::var("WASM_FN_ATTACKS").ok().and_then(|runs| runs.parse().ok()).unwrap_or(RUNS);
     for reset in RESETS {
-        let options = MemoriesOptions { slots, keep_bytes: KEPT * PAGE, reset, audit_one_in: 1, ..OPTIONS };
-        let node = node_of(options);
+        let node = audited(slots, reset);
         let (image, mut numbers) = (node.image(3), Numbers(0x5eed));
-        for _ in 0..runs {
+        for _ in 0..runs() {
             attack(&node, &image, &mut numbers);
             // A witness in each place.
             let mut witnesses: Vec<_> = (0..slots).map(|_| node.guest(&image).unwrap()).collect();
@@ -57,7 +69,7 @@ fn one_that_grows_and_writes_the_last_page_and_then_a_smaller_one() {
 fn one_that_writes_more_pages_than_are_kept_and_then_a_quiet_one() {
     attack(1, |node, image, numbers| {
         let mut guest = node.guest(image).unwrap();
-        grow(&mut guest, 64);
+        grow(&mut guest, 130);
         let bytes = guest.memory.data_size(&guest.store);
         // Every other page, and one more than are kept.
         (0..=KEPT).for_each(|page| guest.write((2 * page * PAGE + numbers.below(PAGE)) % bytes));
@@ -175,11 +187,47 @@ fn one_whose_start_traps_while_others_are_taken_down() {
 }
 
 #[test]
+fn one_whose_start_traps_while_another_thread_takes_others_down() {
+    const TRAPPING: &str = r#"(module (memory (export "m") 3)
+        (func $begin (i32.store8 (i32.const 70000) (i32.const 1)) unreachable) (start $begin))"#;
+    attack(4, |node, image, numbers| {
+        let module = Module::new(node.module.engine(), wat::parse_str(TRAPPING).unwrap()).unwrap();
+        let mut guests: Vec<_> = (0..2).map(|_| node.guest(image).unwrap()).collect();
+        guests.iter_mut().for_each(|guest| guest.write(numbers.below(BYTES)));
+        thread::scope(|scope| {
+            scope.spawn(move || restore_batched(|| drop(guests)));
+            for _ in 0..3 {
+                let mut store = Store::new(module.engine(), ());
+                assert!(image.during(|| Instance::new(&mut store, &module, &[])).is_err());
+            }
+        });
+    });
+}
+
+#[test]
+fn one_that_asks_for_too_much_in_a_loop() {
+    attack(1, |node, image, numbers| {
+        let mut guest = node.guest(image).unwrap();
+        for _ in 0..100 {
+            assert!(guest.memory.grow(&mut guest.store, (SLOT_BYTES >> 16) as u64).is_err());
+            guest.write(numbers.below(BYTES));
+            assert!(guest.read(BYTES).is_err());
+        }
+        grow(&mut guest, 1);
+        guest.write(BYTES + numbers.below(PAGE));
+    });
+}
+
+#[test]
 fn one_with_addresses_of_64_bits_at_its_edges() {
     const WIDE: &str = r#"(module (memory (export "m") i64 3)
         (func (export "write") (param i64) (i64.store8 (local.get 0) (i64.const 1)))
         (func (export "far") (param i64) (i64.store8 offset=0x100000000 (local.get 0) (i64.const 1))))"#;
     attack(1, |node, image, numbers| {
+        // One that begins with more than there are addresses.
+        let vast = format!("(module (memory i64 {}))", (SLOT_BYTES >> 16) + 1);
+        let vast = Module::new(node.module.engine(), wat::parse_str(vast).unwrap()).unwrap();
+        assert!(image.during(|| Instance::new(Store::new(vast.engine(), ()), &vast, &[])).is_err());
         let module = Module::new(node.module.engine(), wat::parse_str(WIDE).unwrap()).unwrap();
         let mut store = Store::new(module.engine(), ());
         let instance = image.during(|| Instance::new(&mut store, &module, &[])).unwrap();

@@ -3,6 +3,7 @@
 use std::{fs::OpenOptions, ptr};
 
 use super::*;
+use crate::kernel::Addresses as _;
 
 /// Writes to memories as no guest does: no thread of a guest faults, so the count vouches for them.
 struct Stranger {
@@ -81,6 +82,29 @@ fn a_memory_that_is_not_clean_ends_its_use_and_all_trust() {
         guests[0].write(0);
         drop(guests);
         assert_eq!(resident(address, BYTES), 0, "every memory is discarded");
+    }
+}
+
+#[test]
+fn a_byte_that_a_reset_left_is_found_by_a_comparison() {
+    let large = COMPARED_HERE_BYTES + (64 << 10);
+    let places = PLACES.map(|at| (at, BYTES)).into_iter().chain([(large - 1, large)]);
+    for (at, bytes) in places {
+        let node = node_of(MemoriesOptions { reset: MemoryReset::Scan, slots: 2, ..OPTIONS });
+        let image = node.image(3);
+        let slot = node.memories.take(&image, bytes).unwrap().unwrap();
+        let address = slot.start() + at;
+        node.memories.cleaner.area.write(&(address..address + 1), &[99]);
+        Memories::put_compared(&node.memories, &image, slot);
+        // A large memory is compared elsewhere.
+        while node.memories.isolation().faults == 0 {
+            thread::yield_now();
+        }
+        assert_eq!(node.memories.isolation().reset, MemoryReset::Discard, "at {at}");
+        let mut guest = node.guest(&image).unwrap();
+        guest.check(Some(3));
+        assert_ne!(guest.address() + at, address);
+        assert!(node.guest(&image).is_err(), "the slot is not used again");
     }
 }
 
