@@ -2,14 +2,30 @@
 
 #![expect(unsafe_code, reason = "the engine trusts its memory creator")]
 
-use std::{ptr, sync::Arc};
+use std::{io, ptr, sync::Arc};
 
-use wasmtime::{LinearMemory, MemoryCreator, MemoryType, format_err};
+use wasmtime::{LinearMemory, MemoryCreator, MemoryType};
 
 use crate::{fault_window::FaultWindow, image::Image, memories::Memories, slot::Slot};
 
 /// The error message when all slots are in use.
 pub const EXHAUSTED: &str = "no memory is free for another instance";
+
+/// Why a memory does not grow, although it was allowed to.
+#[derive(Debug, thiserror::Error)]
+pub enum NotGrown {
+    /// There are no addresses for it.
+    #[error("memory of {bytes} bytes, expected {bytes_max} at most")]
+    TooLarge {
+        /// What it was to grow to.
+        bytes: usize,
+        /// What it can grow to.
+        bytes_max: usize,
+    },
+    /// The system refuses.
+    #[error("memory is not opened")]
+    Refused(#[source] io::Error),
+}
 
 // SAFETY: a slot has as many addresses as it says, followed by the guard, which is never opened. No other
 // memory uses it while this one lives. It holds the module's data, and zeros elsewhere.
@@ -38,7 +54,10 @@ unsafe impl MemoryCreator for Memories {
                 window: Some(FaultWindow::begin()),
             })),
             Ok(None) => Err(EXHAUSTED.to_owned()),
-            Err(error) => Err(format!("no memory: {error}")),
+            Err(error) => {
+                tracing::warn!(%error, "the system has no memory for another instance");
+                Err(EXHAUSTED.to_owned())
+            }
         }
     }
 }
@@ -66,9 +85,10 @@ unsafe impl LinearMemory for Linear {
     fn grow_to(&mut self, bytes: usize) -> wasmtime::Result<()> {
         let (memories, slot) = (&self.image.memories, self.slot.as_mut());
         if bytes > memories.bytes_max() {
-            return Err(format_err!("a memory of {bytes} bytes, expected {} at most", memories.bytes_max()));
+            return Err(NotGrown::TooLarge { bytes, bytes_max: memories.bytes_max() }.into());
         }
-        slot.expect("it is not dropped").grow(&memories.cleaner.area, bytes)?;
+        let grown = slot.expect("it is not dropped").grow(&memories.cleaner.area, bytes);
+        grown.map_err(NotGrown::Refused)?;
         self.bytes = bytes;
         Ok(())
     }

@@ -54,9 +54,15 @@ impl Meter {
         }
     }
 
-    /// Notes that the instance holds `bytes` of memory.
-    pub(super) fn record_memory(&self, bytes: u64) {
-        self.memory_peak_bytes.fetch_max(bytes, Relaxed);
+    /// Notes that the instance holds `bytes` of memory. Returns the most that it held before.
+    pub(super) fn record_memory(&self, bytes: u64) -> u64 {
+        self.memory_peak_bytes.fetch_max(bytes, Relaxed)
+    }
+
+    /// Notes that the instance did not get what was recorded last; `peak_bytes` is the most that it held
+    /// before.
+    pub(super) fn forget_memory(&self, peak_bytes: u64) {
+        self.memory_peak_bytes.store(peak_bytes, Relaxed);
     }
 
     /// Notes that the guest was refused memory because of its limit.

@@ -1,9 +1,10 @@
 //! The store data of an instance: its WASI context, limits and meter.
 
-use std::sync::Arc;
+use std::{mem, sync::Arc};
 
 use http::StatusCode;
 use wasm_fn_core::RunRecord;
+use wasm_fn_memory::NotGrown;
 use wasm_fn_secrets::SecretSet;
 use wasmtime::{ResourceLimiter, component::ResourceTable};
 use wasmtime_wasi::{
@@ -47,9 +48,19 @@ pub(crate) struct GuestState {
     pub(crate) is_head: bool,
     /// The node's memory that the instance holds. It is released when this is dropped.
     held_bytes: u64,
+    /// What it was allowed last.
+    allowed: Allowed,
     // The only thing that an instance shares with its version, apart from its egress policy. All instances
     // of a version write to the reference counts, which are in no near cache where many versions serve.
     template: Arc<InstanceTemplate>,
+}
+
+/// Memory that an instance may take, and may not get from the system.
+#[derive(Default)]
+struct Allowed {
+    bytes: u64,
+    /// The most that it held before.
+    peak_before_bytes: u64,
 }
 
 impl GuestState {
@@ -65,6 +76,7 @@ impl GuestState {
             meter,
             is_head: false,
             held_bytes: 0,
+            allowed: Allowed::default(),
             template,
         }
     }
@@ -141,20 +153,38 @@ impl ResourceLimiter for GuestState {
         &mut self,
         current: usize,
         desired: usize,
-        _maximum: Option<usize>,
+        maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
+        // What the memory's own type rules out is not counted.
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            return Ok(false);
+        }
         let held = self.held_bytes.saturating_sub(current as u64).saturating_add(desired as u64);
         if held > self.template.limits.memory_bytes {
             self.meter.refuse_memory();
             return Ok(false);
         }
-        if !self.template.memory.try_reserve(held.saturating_sub(self.held_bytes)) {
+        let bytes = held.saturating_sub(self.held_bytes);
+        if !self.template.memory.try_reserve(bytes) {
             self.meter.starve();
             return Ok(false);
         }
         self.held_bytes = held;
-        self.meter.record_memory(held);
+        self.allowed = Allowed { bytes, peak_before_bytes: self.meter.record_memory(held) };
         Ok(true)
+    }
+
+    fn memory_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
+        // The engine also tells of what it never asked for.
+        let Some(not_grown) = error.downcast_ref::<NotGrown>() else { return Ok(()) };
+        let Allowed { bytes, peak_before_bytes } = mem::take(&mut self.allowed);
+        self.held_bytes -= bytes;
+        self.template.memory.release(bytes);
+        self.meter.forget_memory(peak_before_bytes);
+        if matches!(not_grown, NotGrown::Refused(_)) {
+            self.meter.starve();
+        }
+        Ok(())
     }
 
     fn table_growing(
