@@ -65,7 +65,7 @@ const fn component(guest: &'static str) -> Prebuilt {
 }
 
 /// Other languages come last, because their compilers are the ones most likely to be missing.
-const PREBUILT: [Prebuilt; 21] = [
+const PREBUILT: [Prebuilt; 22] = [
     Prebuilt {
         name: "hello-v1",
         guest: "hello",
@@ -99,6 +99,7 @@ const PREBUILT: [Prebuilt; 21] = [
     component("stdout-flood"),
     Prebuilt { name: "secrets", guest: "secrets", recipe: Recipe::RustAlone, env: &[] },
     Prebuilt { name: "stateful", guest: "stateful", recipe: Recipe::RustAlone, env: &[] },
+    Prebuilt { name: "pending", guest: "pending", recipe: Recipe::RustAlone, env: &[] },
     Prebuilt { name: "cgi", guest: "cgi", recipe: Recipe::RustCommand, env: &[] },
     Prebuilt { name: "c-hello", guest: "c-hello", recipe: Recipe::C, env: &[] },
     Prebuilt { name: "as-hello", guest: "as-hello", recipe: Recipe::AssemblyScript, env: &[] },

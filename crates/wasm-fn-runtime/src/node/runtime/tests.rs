@@ -15,6 +15,7 @@ use crate::{
     slot_cost,
 };
 
+mod attacks;
 mod bodiless;
 mod bombs;
 mod commands;

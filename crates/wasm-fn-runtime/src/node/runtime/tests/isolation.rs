@@ -4,7 +4,7 @@ use wasm_fn_memory::MemoryReset;
 
 use super::*;
 
-const RESETS: [MemoryReset; 3] = [MemoryReset::Discard, MemoryReset::Scan, MemoryReset::Counted];
+pub(super) const RESETS: [MemoryReset; 3] = [MemoryReset::Discard, MemoryReset::Scan, MemoryReset::Counted];
 
 /// Guests that answer a request without a body, with what they answer.
 const ANSWERS: [(&str, &str, &str); 10] = [
