@@ -341,7 +341,13 @@ fn check_owner(path: &Path, found: &Metadata) -> io::Result<()> {
         return refused(format!("belongs to user {uid}, expected user {own}, who runs the node"));
     }
     if mode & 0o077 != 0 {
-        return refused(format!("has mode {mode:04o}, expected 0600: run `chmod 600` on it"));
+        // A pod's `fsGroup` gives a volume's files to its group, each time that the volume is mounted.
+        let help = if mode & 0o007 == 0 {
+            "run `chmod 600` on it, and in Kubernetes set `fsGroupChangePolicy: OnRootMismatch`"
+        } else {
+            "run `chmod 600` on it"
+        };
+        return refused(format!("has mode {mode:04o}, expected 0600: {help}"));
     }
     Ok(())
 }

@@ -85,10 +85,12 @@ fn a_key_that_others_can_read_is_refused() {
     let open = || Artifacts::open(dir.path(), &engine(false), true);
     let key = *open().unwrap().key();
     let path = dir.path().join("artifact.key");
-    for mode in [0o640, 0o604, 0o620] {
+    for mode in [0o640, 0o604, 0o620, 0o660] {
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
         let refused = open().err().unwrap().to_string();
         assert!(refused.contains(&format!("has mode {mode:04o}, expected 0600")), "{refused}");
+        // A pod's volume is what only gives rights to a group.
+        assert_eq!(refused.contains("fsGroupChangePolicy"), mode & 0o007 == 0, "{refused}");
     }
     fs::set_permissions(&path, fs::Permissions::from_mode(0o400)).unwrap();
     assert_eq!(open().unwrap().key(), &key);
