@@ -14,7 +14,7 @@ use http::{Method, StatusCode};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::harness::{Folder, Node, Process, cluster_broker::Server, command, patiently, serve, wasm_fn};
+use crate::harness::{Folder, Node, Process, broker::Server, command, patiently, serve, wasm_fn};
 
 /// How long nodes may be without news, and how long leases last.
 const LEASE: &str = "2s";

@@ -1,13 +1,10 @@
 //! A node to test: the binary started as users start it, its log read, and killed at the end.
 
 pub(crate) mod admin;
-#[expect(dead_code, reason = "the tests of the crate use all of it")]
-#[path = "../../crates/wasm-fn-queue/src/tests/server.rs"]
+#[expect(dead_code, reason = "the tests of two crates use all of it")]
+#[path = "../nats_server.rs"]
 pub(crate) mod broker;
 pub(crate) mod client;
-#[expect(dead_code, reason = "the tests of the crate use all of it")]
-#[path = "../../crates/wasm-fn-cluster/src/tests/server.rs"]
-pub(crate) mod cluster_broker;
 pub(crate) mod collector;
 pub(crate) mod command;
 pub(crate) mod connection;
@@ -15,6 +12,8 @@ pub(crate) mod guests;
 #[expect(dead_code, reason = "the tests of the crate use all of it")]
 #[path = "../../crates/wasm-fn-oidc/src/tests/issuer.rs"]
 pub(crate) mod issuer;
+#[path = "../../crates/wasm-fn-queue/src/tests/orders.rs"]
+pub(crate) mod orders;
 pub(crate) mod programs;
 pub(crate) mod registry;
 pub(crate) mod tls;

@@ -14,8 +14,10 @@ use serde_json::{Value, json};
 
 use crate::harness::{
     Node,
-    broker::{Server, create, publish},
-    command, patiently,
+    broker::Server,
+    command,
+    orders::{create, publish},
+    patiently,
 };
 
 /// Messages, kills of the node and restarts of the broker in an ordinary run.
@@ -116,7 +118,7 @@ async fn dead(node: &Node) -> BTreeSet<u64> {
 #[tokio::test]
 async fn messages_are_handled_and_those_that_are_refused_are_kept_for_people() {
     let test = "messages_are_handled_and_those_that_are_refused_are_kept_for_people";
-    let Some(server) = Server::start(test) else { return };
+    let Some(server) = Server::plain(test) else { return };
     let jetstream = server.orders().await;
     let node = Node::start().await;
     picky(&node, json!({ "name": "all-at-once" })).await;
@@ -193,7 +195,7 @@ async fn messages_are_handled_and_those_that_are_refused_are_kept_for_people() {
 #[tokio::test]
 async fn a_canary_that_fails_one_in_five_deliveries_is_aborted_and_no_message_suffers() {
     let test = "a_canary_that_fails_one_in_five_deliveries_is_aborted_and_no_message_suffers";
-    let Some(server) = Server::start(test) else { return };
+    let Some(server) = Server::plain(test) else { return };
     let jetstream = server.orders().await;
     let node = Node::start().await;
     node.deploy_with("hello", "hello-v1", json!({})).await;
@@ -226,7 +228,7 @@ async fn a_canary_that_fails_one_in_five_deliveries_is_aborted_and_no_message_su
 #[tokio::test]
 async fn a_queue_that_cannot_be_is_refused_or_shown_as_failing_and_nothing_else_suffers() {
     let test = "a_queue_that_cannot_be_is_refused_or_shown_as_failing_and_nothing_else_suffers";
-    let Some(mut server) = Server::start(test) else { return };
+    let Some(mut server) = Server::plain(test) else { return };
     let node = Node::start().await;
     node.deploy_with("hello", "hello-v1", json!({})).await;
     let queue = |url: String, rest: &[&str]| {
@@ -306,7 +308,7 @@ fn outgoing(node: &Node) -> Vec<u16> {
 
 #[tokio::test]
 async fn a_node_connects_to_brokers_only_for_queues() {
-    let Some(server) = Server::start("a_node_connects_to_brokers_only_for_queues") else { return };
+    let Some(server) = Server::plain("a_node_connects_to_brokers_only_for_queues") else { return };
     server.orders().await;
     let node = Node::start().await;
     node.deploy_with("hello", "hello-v1", json!({})).await;
@@ -326,7 +328,7 @@ async fn a_node_connects_to_brokers_only_for_queues() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_message_is_lost_whoever_is_killed() {
-    let Some(mut server) = Server::start("no_message_is_lost_whoever_is_killed") else { return };
+    let Some(mut server) = Server::plain("no_message_is_lost_whoever_is_killed") else { return };
     let messages = setting("WASM_FN_TEST_MESSAGES", ORDINARY.0);
     let kills = setting("WASM_FN_TEST_KILLS", ORDINARY.1).min(40);
     let restarts = setting("WASM_FN_TEST_RESTARTS", ORDINARY.2);

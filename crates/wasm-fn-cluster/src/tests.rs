@@ -3,13 +3,15 @@
 //! Where it is not installed, each test is skipped by name.
 
 mod asking;
+#[expect(dead_code, reason = "tests of queues use all of it")]
+#[path = "../../../tests/nats_server.rs"]
+mod broker;
 mod collecting;
 mod committing;
 mod eventing;
 mod keeping;
 mod leasing;
 mod sending;
-mod server;
 mod setting_up;
 mod surviving;
 mod trimming;
@@ -21,7 +23,7 @@ use wasm_fn_core::Revision;
 use wasm_fn_queue::{BrokerCredentials, ClientConfig};
 use wasm_fn_store::{Commit, EmbeddedStore, Followed, JournalRange, Record, Store as _, StoreError, Subject};
 
-use self::server::Server;
+use self::broker::Server;
 use crate::{
     Chain, Cluster, ClusterError, ClusterOptions, ContactState, InitOptions, InitReport, LEASE_DEFAULT,
     LOG_KEEP_DEFAULT, Monitors, ReplicatedStore, init,

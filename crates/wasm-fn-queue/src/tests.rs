@@ -3,8 +3,11 @@
 //! Where it is not installed, each test is skipped by name.
 
 mod bad_brokers;
+#[expect(dead_code, reason = "tests of clusters use all of it")]
+#[path = "../../../tests/nats_server.rs"]
+mod broker;
 mod delivering;
-mod server;
+mod orders;
 mod surviving;
 
 use std::{
@@ -22,7 +25,7 @@ use crate::{
     QueueReport, Settled,
 };
 
-use self::server::Server;
+use self::broker::Server;
 
 /// Longer than anything a test waits for.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tokio::{io::AsyncWriteExt as _, net::TcpListener, time::Instant};
 
 use super::{Cluster, not_started};
-use crate::harness::{Folder, Node, client::read_until, cluster_broker::Server, patiently};
+use crate::harness::{Folder, Node, broker::Server, client::read_until, patiently};
 
 /// Events of a test that kills a node.
 const COUNT: usize = 400;

@@ -13,8 +13,8 @@ use tokio::time::Instant;
 use super::{Cluster, not_started};
 use crate::harness::{
     Folder, Node, Process,
+    broker::{SAFE, Server},
     client::{Answer, Client},
-    cluster_broker::{SAFE, Server},
     command, patiently,
     tls::{Authority, parameters},
 };

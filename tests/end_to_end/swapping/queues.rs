@@ -4,15 +4,12 @@ use async_nats::jetstream::consumer::PullConsumer;
 use serde_json::json;
 
 use super::Upgraded;
-use crate::harness::{
-    broker::{Server, publish},
-    patiently,
-};
+use crate::harness::{broker::Server, orders::publish, patiently};
 
 #[tokio::test]
 async fn messages_of_a_queue_go_on_while_a_node_is_handed_over() {
     let test = "messages_of_a_queue_go_on_while_a_node_is_handed_over";
-    let Some(server) = Server::start(test) else { return };
+    let Some(server) = Server::plain(test) else { return };
     let jetstream = server.orders().await;
     let mut upgraded = Upgraded::start(&[]).await;
     upgraded.node.deploy_with("hello", "hello-v1", json!({})).await;

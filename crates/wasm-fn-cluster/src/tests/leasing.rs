@@ -10,7 +10,7 @@ use std::{
 use rustix::process::Signal;
 use tokio::time::Instant;
 
-use super::{PATIENCE, Server, make, options, server::signal_process};
+use super::{PATIENCE, Server, broker::signal_process, make, options};
 use crate::{Cluster, ClusterError, ClusterOptions, Leases};
 
 /// The variable by which a test is told to be the process that is stopped.

@@ -130,7 +130,7 @@ async fn brokers_that_cannot_keep_a_cluster_are_named() {
     assert_eq!(refusal(&old, &plain(1)).await, text);
     assert_eq!(outside(old).await, text);
 
-    let config = format!("{}\nauthorization {{ user: ana, password: geheim }}", super::server::SAFE);
+    let config = format!("{}\nauthorization {{ user: ana, password: geheim }}", super::broker::SAFE);
     let locked = Server::configured("brokers_that_cannot_keep_a_cluster_are_named", &config).unwrap();
     let options = options(&[locked.url()], "a");
     let text = "broker refused the credentials, expected those of a user that it knows";
@@ -158,7 +158,7 @@ async fn a_broker_that_syncs_rarely_is_refused_if_it_says_so() {
                 that it acknowledged";
     assert_eq!(refusal(&known, &wanted).await, text);
 
-    let safe = format!("{}\n{accounts}\nhttp: \"127.0.0.1:-1\"", super::server::SAFE);
+    let safe = format!("{}\n{accounts}\nhttp: \"127.0.0.1:-1\"", super::broker::SAFE);
     let server = Server::configured(test, &safe).unwrap();
     let (known, wanted) = monitor(&options(&[server.url()], "a"), vec![server.monitor()]);
     let report = init(&known, &wanted).await.unwrap();

@@ -12,7 +12,7 @@ use wasm_fn_events::QueueSource;
 
 use super::{
     Recorder, Server, always, options, orders,
-    server::{create, publish},
+    orders::{create, publish},
     shown, start, tls,
 };
 use crate::{QueueConsumer, QueueOptions};
@@ -28,7 +28,7 @@ async fn failure(options: QueueOptions) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_that_is_not_there_is_named_and_tried_again() {
-    let Some(mut server) = Server::start("a_broker_that_is_not_there_is_named_and_tried_again") else {
+    let Some(mut server) = Server::plain("a_broker_that_is_not_there_is_named_and_tried_again") else {
         return;
     };
     let jetstream = server.orders().await;
@@ -99,7 +99,7 @@ async fn a_broker_without_jetstream_is_named() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_that_is_not_there_or_has_other_subjects_is_named_until_it_is() {
     let test = "a_stream_that_is_not_there_or_has_other_subjects_is_named_until_it_is";
-    let Some(server) = Server::start(test) else { return };
+    let Some(server) = Server::plain(test) else { return };
     let handler = Recorder::new(10, always);
     let queue = start(orders(&server.url()), &handler);
     let missing = "broker has no stream ORDERS, expected it to be there: triggers make no streams";
@@ -223,7 +223,7 @@ async fn a_broker_must_be_one_that_is_trusted_if_the_address_says_tls() {
     assert!(failure(trusting(&url)).await.starts_with(missing));
     // A broker that wants TLS gets it, whatever the address says.
     assert!(failure(trusting(&server.url())).await.starts_with(missing));
-    let Some(plain) = Server::start(test) else { return };
+    let Some(plain) = Server::plain(test) else { return };
     let error = failure(trusting(&format!("tls://localhost:{}", plain.port))).await;
     assert!(error.ends_with("cannot be reached: it does not speak TLS, expected it to"), "{error}");
 }

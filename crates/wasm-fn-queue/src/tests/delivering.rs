@@ -10,7 +10,7 @@ use wasm_fn_events::QueueStart;
 
 use super::{
     Recorder, Server, always, options, orders,
-    server::{create, publish},
+    orders::{create, publish},
     start,
 };
 use crate::{ACK_WAIT, QueueConsumer, Settled};
@@ -22,7 +22,7 @@ async fn consumer(jetstream: &async_nats::jetstream::Context) -> PullConsumer {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn messages_are_acknowledged_once_they_are_handled() {
-    let Some(server) = Server::start("messages_are_acknowledged_once_they_are_handled") else { return };
+    let Some(server) = Server::plain("messages_are_acknowledged_once_they_are_handled") else { return };
     let jetstream = server.orders().await;
     publish(&jetstream, 0, 100).await;
     let handler = Recorder::new(10, always);
@@ -44,7 +44,7 @@ async fn messages_are_acknowledged_once_they_are_handled() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_that_failed_comes_again_later_and_is_given_up_in_the_end() {
     let test = "a_message_that_failed_comes_again_later_and_is_given_up_in_the_end";
-    let Some(server) = Server::start(test) else { return };
+    let Some(server) = Server::plain(test) else { return };
     let jetstream = server.orders().await;
     publish(&jetstream, 0, 3).await;
     let handler = Recorder::new(10, |message, attempt| match (&message.data[..], attempt) {
@@ -67,7 +67,7 @@ async fn a_message_that_failed_comes_again_later_and_is_given_up_in_the_end() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_released_comes_again_as_the_same_attempt() {
-    let Some(server) = Server::start("what_is_released_comes_again_as_the_same_attempt") else { return };
+    let Some(server) = Server::plain("what_is_released_comes_again_as_the_same_attempt") else { return };
     let jetstream = server.orders().await;
     let once = super::Once::default();
     let handler = Recorder::new(10, move |message, _| {
@@ -88,7 +88,7 @@ async fn what_is_released_comes_again_as_the_same_attempt() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_long_run_does_not_make_the_message_come_again() {
-    let Some(server) = Server::start("a_long_run_does_not_make_the_message_come_again") else { return };
+    let Some(server) = Server::plain("a_long_run_does_not_make_the_message_come_again") else { return };
     let jetstream = server.orders().await;
     publish(&jetstream, 0, 1).await;
     let handler = Recorder::new(10, always);
@@ -113,7 +113,7 @@ async fn a_long_run_does_not_make_the_message_come_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_broken_off_comes_again_at_once() {
-    let Some(server) = Server::start("what_is_broken_off_comes_again_at_once") else { return };
+    let Some(server) = Server::plain("what_is_broken_off_comes_again_at_once") else { return };
     let jetstream = server.orders().await;
     publish(&jetstream, 0, 20).await;
     let handler = Recorder::new(10, always);
@@ -131,7 +131,7 @@ async fn what_is_broken_off_comes_again_at_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_queue_may_begin_with_what_comes_next() {
-    let Some(server) = Server::start("a_queue_may_begin_with_what_comes_next") else { return };
+    let Some(server) = Server::plain("a_queue_may_begin_with_what_comes_next") else { return };
     let jetstream = server.orders().await;
     publish(&jetstream, 0, 3).await;
     let handler = Recorder::new(10, always);
@@ -146,7 +146,7 @@ async fn a_queue_may_begin_with_what_comes_next() {
 #[tokio::test(flavor = "multi_thread")]
 async fn only_messages_with_the_subject_come_and_a_removed_queue_leaves_nothing() {
     let test = "only_messages_with_the_subject_come_and_a_removed_queue_leaves_nothing";
-    let Some(server) = Server::start(test) else { return };
+    let Some(server) = Server::plain(test) else { return };
     let jetstream = server.jetstream().await;
     create(&jetstream, "orders.>,invoices.>").await;
     jetstream.publish("invoices.new", "no".into()).await.unwrap().await.unwrap();
@@ -163,7 +163,7 @@ async fn only_messages_with_the_subject_come_and_a_removed_queue_leaves_nothing(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_asked_for_without_room() {
-    let Some(server) = Server::start("nothing_is_asked_for_without_room") else { return };
+    let Some(server) = Server::plain("nothing_is_asked_for_without_room") else { return };
     let jetstream = server.orders().await;
     publish(&jetstream, 0, 3).await;
     let handler = Recorder::new(0, always);
@@ -175,7 +175,7 @@ async fn nothing_is_asked_for_without_room() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_that_is_gone_does_not_hold_up_the_end() {
-    let Some(server) = Server::start("a_broker_that_is_gone_does_not_hold_up_the_end") else { return };
+    let Some(server) = Server::plain("a_broker_that_is_gone_does_not_hold_up_the_end") else { return };
     let jetstream = server.orders().await;
     publish(&jetstream, 0, 1).await;
     let handler = Recorder::new(10, always);

@@ -7,7 +7,7 @@ use rustix::process::Signal;
 
 use super::{
     Recorder, Server, always, orders,
-    server::{create, publish},
+    orders::{create, publish},
     start,
 };
 use crate::Settled;
@@ -15,7 +15,7 @@ use crate::Settled;
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_may_restart_while_messages_are_in_progress() {
     let test = "a_broker_may_restart_while_messages_are_in_progress";
-    let Some(mut server) = Server::start(test) else { return };
+    let Some(mut server) = Server::plain(test) else { return };
     let jetstream = server.orders().await;
     publish(&jetstream, 0, 30).await;
     let handler = Recorder::new(10, always);
@@ -37,7 +37,7 @@ async fn a_broker_may_restart_while_messages_are_in_progress() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_may_restart_many_times() {
-    let Some(mut server) = Server::start("a_broker_may_restart_many_times") else { return };
+    let Some(mut server) = Server::plain("a_broker_may_restart_many_times") else { return };
     let jetstream = server.orders().await;
     publish(&jetstream, 0, 200).await;
     let handler = Recorder::new(10, |message, attempt| match &message.data[..] {
@@ -67,7 +67,7 @@ async fn a_broker_may_restart_many_times() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn another_broker_may_take_its_place() {
-    let Some(mut server) = Server::start("another_broker_may_take_its_place") else { return };
+    let Some(mut server) = Server::plain("another_broker_may_take_its_place") else { return };
     let jetstream = server.orders().await;
     publish(&jetstream, 0, 5).await;
     let handler = Recorder::new(10, always);
@@ -86,7 +86,7 @@ async fn another_broker_may_take_its_place() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_may_be_made_anew() {
-    let Some(server) = Server::start("a_stream_may_be_made_anew") else { return };
+    let Some(server) = Server::plain("a_stream_may_be_made_anew") else { return };
     let jetstream = server.orders().await;
     publish(&jetstream, 0, 5).await;
     let handler = Recorder::new(10, always);
@@ -103,7 +103,7 @@ async fn a_stream_may_be_made_anew() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_consumer_that_somebody_deleted_goes_on_where_it_was() {
     let test = "a_consumer_that_somebody_deleted_goes_on_where_it_was";
-    let Some(server) = Server::start(test) else { return };
+    let Some(server) = Server::plain(test) else { return };
     let jetstream = server.orders().await;
     publish(&jetstream, 0, 5).await;
     let handler = Recorder::new(10, always);
@@ -119,7 +119,7 @@ async fn a_consumer_that_somebody_deleted_goes_on_where_it_was() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_that_hangs_is_left_and_tried_again() {
-    let Some(mut server) = Server::start("a_broker_that_hangs_is_left_and_tried_again") else { return };
+    let Some(mut server) = Server::plain("a_broker_that_hangs_is_left_and_tried_again") else { return };
     let jetstream = server.orders().await;
     publish(&jetstream, 0, 5).await;
     let handler = Recorder::new(10, always);

@@ -1,4 +1,5 @@
-//! Real nats-servers, alone or three as one broker, which do not outlive their test.
+//! Real nats-servers, alone or three as one broker, which do not outlive their test. What is asked of a
+//! broker is not known here.
 
 use std::{
     io::Write as _,
@@ -12,6 +13,9 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use super::PATIENCE;
+
+/// What most queues need.
+const PLAIN: &str = "jetstream { store_dir: STORE }";
 
 /// What a broker of a cluster has to have.
 pub(crate) const SAFE: &str = "http: \"127.0.0.1:-1\"\njetstream { store_dir: STORE, sync_interval: always }";
@@ -29,6 +33,7 @@ pub(crate) struct Server {
 }
 
 /// Whether the server is installed; says that `test` is skipped if it is not.
+#[track_caller]
 fn installed(test: &str) -> bool {
     let is_there = succeeds(Command::new("nats-server").arg("-v"));
     is_there || skip(test, "nats-server is not installed")
@@ -46,6 +51,7 @@ fn succeeds(command: &mut Command) -> bool {
 }
 
 /// Says that `test` is skipped; `false`.
+#[track_caller]
 fn skip(test: &str, why: &str) -> bool {
     let required = std::env::var_os("CI_REQUIRE_PROGRAMS").is_some();
     assert!(!required, "{test} cannot run: {why}");
@@ -59,12 +65,20 @@ fn skip(test: &str, why: &str) -> bool {
 }
 
 impl Server {
-    /// A broker of one server; `None` if there is no program for it.
+    /// A broker of one server that loses nothing; `None` if there is no program for it.
+    #[track_caller]
     pub(crate) fn start(test: &str) -> Option<Self> {
         Self::configured(test, SAFE)
     }
 
-    /// A broker with this configuration. `STORE` stands for a directory.
+    /// A broker with JetStream and its defaults.
+    #[track_caller]
+    pub(crate) fn plain(test: &str) -> Option<Self> {
+        Self::configured(test, PLAIN)
+    }
+
+    /// A broker with this configuration. `STORE` stands for a directory, and `FOLDER` for the one above it.
+    #[track_caller]
     pub(crate) fn configured(test: &str, config: &str) -> Option<Self> {
         installed(test).then(|| Self::run(config, -1))
     }
@@ -107,6 +121,10 @@ impl Server {
         Self { child, folder, config: config.to_owned(), port }
     }
 
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     pub(crate) fn url(&self) -> String {
         format!("nats://127.0.0.1:{}", self.port)
     }
@@ -131,6 +149,13 @@ impl Server {
     /// Kills it, and starts it again at the same address.
     pub(crate) fn restart(&mut self) {
         self.kill();
+        self.start_again();
+    }
+
+    /// Kills it, and starts another at the same address that knows nothing.
+    pub(crate) fn replace(&mut self) {
+        self.kill();
+        std::fs::remove_dir_all(self.store()).unwrap();
         self.start_again();
     }
 
@@ -181,7 +206,8 @@ const ALONE: [&str; 5] = ["--user", "--map-root-user", "--mount", "sh", "-c"];
 /// Starts a server on what `path` holds, at `port`, or one that is free for -1, where `mib` are set with a
 /// disk of that size. Returns its port, too.
 fn run(path: &Path, config: &str, port: i32, mib: Option<u32>) -> (Child, u16) {
-    let text = config.replace("STORE", &format!("{:?}", path.join("store")));
+    let store = format!("{:?}", path.join("store"));
+    let text = config.replace("STORE", &store).replace("FOLDER", &path.display().to_string());
     std::fs::write(path.join("nats.conf"), text).unwrap();
     for file in std::fs::read_dir(path).unwrap().map(|file| file.unwrap().path()) {
         if file.extension().is_some_and(|extension| extension == "ports") {
@@ -229,7 +255,7 @@ impl Drop for Server {
         self.kill();
         if std::thread::panicking() {
             let log = std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
-            let tail: Vec<_> = log.lines().rev().take(20).collect();
+            let tail: Vec<_> = log.lines().rev().take(30).collect();
             eprintln!("log of the broker:\n{}", tail.into_iter().rev().collect::<Vec<_>>().join("\n"));
         }
     }
