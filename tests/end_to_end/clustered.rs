@@ -343,15 +343,19 @@ async fn node_that_is_drained_finishes_and_ends() {
     assert!(done.contains("b finishes its requests and ends"), "{done}");
     assert!(b.ended().await.success());
     a.cli(&["cluster", "drain", "nobody"]).await.refused(&["no node nobody", "wasm-fn cluster status"]);
-    let mut doctor = wasm_fn();
-    doctor.arg("doctor").args(cluster.args("c")).args(["-o", "json"]).current_dir(cluster.folder.path());
-    let found = command::run(&mut doctor).await;
-    let found: Value = serde_json::from_str(&found.stdout).unwrap();
-    let finding = |name: &str| {
-        let findings = found["findings"].as_array().unwrap();
-        findings.iter().find(|finding| finding["name"] == name).unwrap()["status"].clone()
-    };
-    assert_eq!((finding("cluster-key"), finding("broker")), (json!("ok"), json!("warning")), "{found}");
+    let monitor = cluster.brokers[0].monitor();
+    for (monitor, disks) in [(vec![], "warning"), (vec!["--monitor", &monitor], "ok")] {
+        let mut doctor = wasm_fn();
+        doctor.arg("doctor").args(cluster.args("c")).args(["-o", "json"]).args(monitor);
+        let found = command::run(doctor.current_dir(cluster.folder.path())).await;
+        let found: Value = serde_json::from_str(&found.stdout).unwrap();
+        let finding = |name: &str| {
+            let findings = found["findings"].as_array().unwrap();
+            findings.iter().find(|finding| finding["name"] == name).unwrap()["status"].clone()
+        };
+        let statuses = ["cluster-key", "broker", "broker-disks"].map(finding);
+        assert_eq!(statuses, [json!("ok"), json!("warning"), json!(disks)], "{found}");
+    }
     let alone = Node::start().await;
     alone.cli(&["cluster", "status"]).await.refused(&["the node is alone"]);
 }

@@ -53,6 +53,16 @@ pub enum ClusterError {
         /// What it is.
         found: String,
     },
+    /// Not every server of the broker said how it writes to its disk.
+    #[error("{}", not_asked(*.asked, *.servers, .unasked))]
+    Unasked {
+        /// How many said it.
+        asked: usize,
+        /// How many there are, as far as they know.
+        servers: usize,
+        /// The names of those that did not, as far as they are known.
+        unasked: Vec<String>,
+    },
     /// The cluster's record has another format.
     #[error("cluster has format {found}, expected {known}, the one that this program knows")]
     Format {
@@ -128,6 +138,21 @@ pub enum ClusterError {
         /// Why.
         reason: String,
     },
+}
+
+fn not_asked(asked: usize, servers: usize, unasked: &[String]) -> String {
+    if asked == 0 {
+        let text =
+            "it is not known whether the broker writes each change to its disk before it acknowledges it";
+        return text.to_owned();
+    }
+    let rest = match unasked {
+        [] => String::new(),
+        names => format!(": {} did not", names.join(", ")),
+    };
+    format!(
+        "{asked} of the broker's {servers} servers said how often it writes to its disk, expected all{rest}"
+    )
 }
 
 impl ClusterError {

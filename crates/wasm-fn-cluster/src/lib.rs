@@ -45,7 +45,7 @@ pub use link::{AskError, BrokerFuture, BrokerMessage, Connector, ServerConnectio
 pub use messages::{MESSAGE_BYTES_MAX, Member, Messages, NodeMessage, PRESENCE_TEXT_BYTES_MAX};
 pub use questions::{ANSWER_BYTES_MAX, QUESTION_BYTES_MAX, Question, QuestionError, Questions};
 pub use setup::{
-    Base, BaseSource, ClusterRecord, InboxSource, InitOptions, InitReport, Made, Monitors,
+    AskedServers, Base, BaseSource, ClusterRecord, InboxSource, InitOptions, InitReport, Made, Monitors,
     SERVER_VERSION_MIN, SyncSetting, Syncs, init, init_over, syncs,
 };
 pub use store::{Chain, Replica, ReplicatedStore};

@@ -13,7 +13,7 @@ use self::settings::{Spec, coordination, differing, events, log};
 pub use self::{
     init::{BaseSource, InboxSource, InitOptions, InitReport, Made, init, init_over},
     record::{Base, ClusterRecord},
-    syncs::{Monitors, SyncSetting, Syncs, syncs},
+    syncs::{AskedServers, Monitors, SyncSetting, Syncs, syncs},
 };
 use crate::{ClusterError, ClusterOptions, link::Api, names::Names};
 

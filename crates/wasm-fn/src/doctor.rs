@@ -97,8 +97,8 @@ impl Report {
     }
 }
 
-/// Checks this machine for a node with `config`.
-pub(crate) async fn examine(config: &config::Serve) -> Report {
+/// Checks this machine for a node with `config`, whose cluster's broker has the monitoring ports `monitor`.
+pub(crate) async fn examine(config: &config::Serve, monitor: Vec<String>) -> Report {
     let machine = machine::facts();
     let asked =
         PlanOptions { instances_max: config.instances_max, memory_max_bytes: config.memory_max_bytes };
@@ -124,7 +124,7 @@ pub(crate) async fn examine(config: &config::Serve) -> Report {
     findings.extend(certificates(config));
     findings.extend(place::all(config).await);
     if let Some(place) = &config.cluster {
-        findings.extend(cluster::all(place).await);
+        findings.extend(cluster::all(place, monitor).await);
     }
     findings.push(clock(&config.data_dir.join("state.redb")));
     let ok = findings.iter().all(|finding| finding.status != Status::Problem);

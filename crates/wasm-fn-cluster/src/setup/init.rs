@@ -92,7 +92,7 @@ pub enum Made {
 /// # Errors
 /// The broker cannot be used or says that it syncs rarely; something is there that differs, which is named.
 pub async fn init(options: &ClusterOptions, wanted: &InitOptions) -> Result<InitReport, ClusterError> {
-    let syncs = syncs(options, &wanted.monitors).await?;
+    let syncs = syncs(options, &wanted.monitors).await?.syncs;
     if let Some(rare) = syncs.iter().find_map(Syncs::refusal) {
         return Err(rare);
     }

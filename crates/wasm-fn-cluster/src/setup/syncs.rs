@@ -2,7 +2,7 @@
 //! not told: it is in what a server shows on its monitoring port, and in what it answers to its system
 //! account.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use futures_util::StreamExt as _;
 use serde::Deserialize;
@@ -57,6 +57,17 @@ pub enum SyncSetting {
     Every(Duration),
 }
 
+/// What servers of a broker said, and which servers there are as far as those know.
+#[derive(Clone, Debug, Default)]
+pub struct AskedServers {
+    /// How each that was asked writes to its disk, once for each time that it was asked.
+    pub syncs: Vec<Syncs>,
+    /// How many servers keep messages.
+    servers: usize,
+    /// Their names, as far as they are known.
+    names: BTreeSet<String>,
+}
+
 /// What a monitoring port shows.
 #[derive(Deserialize)]
 struct Varz {
@@ -81,6 +92,19 @@ struct ServerName {
 #[derive(Default, Deserialize)]
 struct Jsz {
     config: Option<JetStreamConfig>,
+    /// Of several servers: the group of all that keep messages. A monitoring port and the system account call
+    /// it differently.
+    #[serde(alias = "meta_cluster")]
+    meta: Option<MetaGroup>,
+}
+
+#[derive(Deserialize)]
+struct MetaGroup {
+    #[serde(default)]
+    cluster_size: usize,
+    /// All but the one that answers.
+    #[serde(default)]
+    replicas: Vec<ServerName>,
 }
 
 #[derive(Deserialize)]
@@ -113,12 +137,35 @@ impl Syncs {
     }
 }
 
-/// How the servers write to their disks, as far as `monitors` tell; empty if there is nobody to ask.
+impl AskedServers {
+    /// Why it is not known that no server of the broker can lose what it acknowledged, if it is not.
+    pub fn refusal(&self) -> Option<ClusterError> {
+        if let Some(rare) = self.syncs.iter().find_map(Syncs::refusal) {
+            return Some(rare);
+        }
+        let asked: BTreeSet<_> = self.syncs.iter().map(|sync| &sync.server).collect();
+        if !asked.is_empty() && asked.len() >= self.servers {
+            return None;
+        }
+        let unasked = self.names.iter().filter(|name| !asked.contains(name)).cloned().collect();
+        Some(ClusterError::Unasked { asked: asked.len(), servers: self.servers, unasked })
+    }
+
+    fn add(&mut self, server: String, told: Jsz) {
+        if let Some(MetaGroup { cluster_size, replicas }) = told.meta {
+            self.servers = self.servers.max(cluster_size);
+            self.names.extend(replicas.into_iter().map(|server| server.name));
+        }
+        self.syncs.extend(told.config.map(|config| Syncs::new(server, &config)));
+    }
+}
+
+/// How the servers write to their disks, as far as `monitors` tell; nothing if there is nobody to ask.
 ///
 /// # Errors
 /// Somebody who was to tell does not.
-pub async fn syncs(options: &ClusterOptions, monitors: &Monitors) -> Result<Vec<Syncs>, ClusterError> {
-    let mut found = Vec::new();
+pub async fn syncs(options: &ClusterOptions, monitors: &Monitors) -> Result<AskedServers, ClusterError> {
+    let mut found = AskedServers::default();
     for port in &monitors.ports {
         let varz = timeout(PATIENCE, read_port(port)).await;
         let unreadable = |reason: String| ClusterError::Refused {
@@ -126,10 +173,10 @@ pub async fn syncs(options: &ClusterOptions, monitors: &Monitors) -> Result<Vec<
             reason,
         };
         let varz = varz.unwrap_or_else(|_| Err("no answer in time".to_owned())).map_err(unreadable)?;
-        found.extend(varz.jetstream.config.map(|config| Syncs::new(varz.server_name, &config)));
+        found.add(varz.server_name, varz.jetstream);
     }
     if let Some(credentials) = &monitors.system {
-        found.extend(ask_all(options, credentials).await?);
+        ask_all(options, credentials, &mut found).await?;
     }
     Ok(found)
 }
@@ -152,7 +199,11 @@ async fn read_port(port: &str) -> Result<Varz, String> {
 }
 
 /// Asks all servers, over their system account.
-async fn ask_all(options: &ClusterOptions, credentials: &GetCredentials) -> Result<Vec<Syncs>, ClusterError> {
+async fn ask_all(
+    options: &ClusterOptions,
+    credentials: &GetCredentials,
+    found: &mut AskedServers,
+) -> Result<(), ClusterError> {
     let options = ClusterOptions { credentials: Arc::clone(credentials), ..options.clone() };
     let connection = Nats::open(&options).await?;
     let client = connection.client();
@@ -161,13 +212,13 @@ async fn ask_all(options: &ClusterOptions, credentials: &GetCredentials) -> Resu
     let mut answers = client.subscribe(inbox.clone()).await.map_err(|_| lost(()))?;
     let asked = client.publish_with_reply("$SYS.REQ.SERVER.PING.JSZ", inbox, "{}".into()).await;
     asked.map_err(|_| lost(()))?;
-    let (mut found, mut wait) = (Vec::new(), PATIENCE);
+    let mut wait = PATIENCE;
     while let Ok(Some(answer)) = timeout(wait, answers.next()).await {
         wait = QUIET;
         let answer: Answer = serde_json::from_slice(&answer.payload).map_err(|error| {
             ClusterError::Malformed { what: "what a server says of JetStream", reason: error.to_string() }
         })?;
-        found.extend(answer.data.config.map(|config| Syncs::new(answer.server.name, &config)));
+        found.add(answer.server.name, answer.data);
     }
-    Ok(found)
+    Ok(())
 }

@@ -10,7 +10,7 @@ use wasm_fn_store::{EmbeddedStore, Record, Store as _};
 
 use super::{Node, Server, Words, make, options, plain, with_credentials};
 use crate::{
-    BaseSource, Cluster, ClusterError, ClusterOptions, InitOptions, Made, Monitors, SyncSetting, init,
+    BaseSource, Cluster, ClusterError, ClusterOptions, InitOptions, Made, Monitors, SyncSetting, init, syncs,
 };
 
 async fn refusal(options: &ClusterOptions, wanted: &InitOptions) -> String {
@@ -167,6 +167,27 @@ async fn a_broker_that_syncs_rarely_is_refused_if_it_says_so() {
     let (known, wanted) = monitor(&known, vec!["127.0.0.1:1".to_owned()]);
     let text = refusal(&known, &wanted).await;
     assert!(text.starts_with("broker refused the settings at the monitoring port 127.0.0.1:1: "), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_of_the_broker_that_was_not_asked_is_named() {
+    let Some(servers) = Server::three("a_server_of_the_broker_that_was_not_asked_is_named") else { return };
+    let known = options(&servers.iter().map(Server::url).collect::<Vec<_>>(), "a");
+    let said = async |servers: &[Server]| {
+        let ports = servers.iter().map(Server::monitor).collect();
+        let asked = syncs(&known, &Monitors { ports, system: None }).await.unwrap();
+        asked.refusal().map(|error| error.to_string())
+    };
+    let text = "it is not known whether the broker writes each change to its disk before it acknowledges it";
+    assert_eq!(said(&[]).await.as_deref(), Some(text));
+    // They know of each other once they have met.
+    make(&known.brokers.iter().map(|broker| broker.as_str().to_owned()).collect::<Vec<_>>(), 3).await;
+    let text =
+        "1 of the broker's 3 servers said how often it writes to its disk, expected all: n1, n2 did not";
+    assert_eq!(said(&servers[..1]).await.as_deref(), Some(text));
+    let text = "2 of the broker's 3 servers said how often it writes to its disk, expected all: n0 did not";
+    assert_eq!(said(&servers[1..]).await.as_deref(), Some(text));
+    assert_eq!(said(&servers).await, None);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -138,6 +138,10 @@ pub(crate) struct Serve {
 pub(crate) struct Doctor {
     #[command(flatten)]
     pub(crate) serve: Serve,
+    /// Monitoring port of a server of the cluster's broker, which tells how it writes to its disk: HOST:PORT
+    /// [repeatable, default: none]
+    #[arg(long, value_name = "ADDRESS", value_delimiter = ',')]
+    pub(crate) monitor: Vec<String>,
     /// Format of the findings
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
     pub(crate) output: Format,

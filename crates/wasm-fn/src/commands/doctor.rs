@@ -10,7 +10,7 @@ use crate::{
 
 pub(super) async fn run(args: args::Doctor, output: Output) -> Result<u8, Fault> {
     let config = config::Serve::resolve(&args.serve)?;
-    let report = doctor::examine(&config).await;
+    let report = doctor::examine(&config, args.monitor).await;
     output.data(&report, |report: &Report| report.text(Look::of_stdout()))?;
     Ok(if report.is_ok() { DONE } else { fault::ERROR })
 }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use wasm_fn_cluster::{Cluster, ClusterOptions};
+use wasm_fn_cluster::{Cluster, ClusterError, ClusterOptions, Monitors, syncs};
+use wasm_fn_core::NodeName;
 
 use super::Finding;
 use crate::{
@@ -13,9 +14,46 @@ use crate::{
 /// How long the broker may take to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The findings about `place`.
-pub(super) async fn all(place: &ClusterPlace) -> Vec<Finding> {
-    vec![key(place), broker(place).await]
+/// The findings about `place`, whose broker has these monitoring ports.
+pub(super) async fn all(place: &ClusterPlace, ports: Vec<String>) -> Vec<Finding> {
+    vec![key(place), broker(place).await, disks(place, ports).await]
+}
+
+/// How the broker writes to its disks.
+async fn disks(place: &ClusterPlace, ports: Vec<String>) -> Finding {
+    const NAME: &str = "broker-disks";
+    let mend = "set `sync_interval: always` in the `jetstream` block of each server";
+    let options = match cluster_options(&place.membership, visitor(), None) {
+        Ok(options) => options,
+        Err(error) => {
+            return Finding::problem(NAME, format!("{error:#}"), "mend the settings of the cluster");
+        }
+    };
+    let asked = match syncs(&options, &Monitors { ports, system: None }).await {
+        Ok(asked) => asked,
+        Err(error) => {
+            return Finding::problem(NAME, error.to_string(), "name the ports that the servers have");
+        }
+    };
+    match asked.refusal() {
+        None => {
+            let servers = asked.syncs.len();
+            Finding::ok(
+                NAME,
+                format!("{servers} of its servers write each change before they acknowledge it"),
+            )
+        }
+        Some(error @ ClusterError::Unasked { .. }) => {
+            let help = "name the monitoring ports of all its servers with `--monitor HOST:PORT`";
+            Finding::warning(NAME, error.to_string(), help)
+        }
+        Some(error) => Finding::problem(NAME, error.to_string(), mend),
+    }
+}
+
+/// A name that no node has.
+fn visitor() -> NodeName {
+    format!("doctor-{:08x}", rand::random::<u32>()).parse().expect("it is a name")
 }
 
 fn key(place: &ClusterPlace) -> Finding {
@@ -32,9 +70,7 @@ fn key(place: &ClusterPlace) -> Finding {
 
 async fn broker(place: &ClusterPlace) -> Finding {
     let name = &place.membership.name;
-    // It must not take the name of a node that runs.
-    let visitor = format!("doctor-{:08x}", rand::random::<u32>()).parse().expect("it is a name");
-    let cluster = cluster_options(&place.membership, visitor, None).map_err(|error| format!("{error:#}"));
+    let cluster = cluster_options(&place.membership, visitor(), None).map_err(|error| format!("{error:#}"));
     // A key that cannot be read is a finding of its own.
     let key = ClusterKey::read(&place.membership.key).ok().map(|key| key.fingerprint());
     let cluster = cluster.map(|options| ClusterOptions { key, ..options });

@@ -518,8 +518,8 @@ pub(super) const EXAMPLES: &[(&str, [Example; 2])] = &[
         "cluster init",
         [
             (
-                "wasm-fn cluster init --cluster nats://10.0.0.1,nats://10.0.0.2 --monitor 10.0.0.1:8222,10.0.0.2:8222",
-                "on a broker of three servers or more; the key is in wasm-fn-data/cluster.key",
+                "wasm-fn cluster init --cluster nats://10.0.0.1 --monitor 10.0.0.1:8222,10.0.0.2:8222,10.0.0.3:8222",
+                "on a broker of these three servers; the key is in wasm-fn-data/cluster.key",
             ),
             (
                 "wasm-fn cluster init --cluster nats://127.0.0.1 --replicas 1 --monitor 127.0.0.1:8222",
@@ -555,7 +555,7 @@ pub(super) const EXAMPLES: &[(&str, [Example; 2])] = &[
         "cluster import",
         [
             (
-                "wasm-fn cluster import --from /var/lib/wasm-fn --cluster nats://10.0.0.1 --monitor 10.0.0.1:8222",
+                "wasm-fn cluster import --from /var/lib/wasm-fn --cluster nats://10.0.0.1 --monitor 10.0.0.1:8222,10.0.0.2:8222,10.0.0.3:8222",
                 "a cluster that goes on from a node that has ended",
             ),
             (

@@ -207,14 +207,10 @@ async fn made(
     let options = ClusterOptions { key: known, ..options };
     let monitors = Monitors { ports: args.monitor.clone(), system: None };
     if !args.accept_unknown_sync {
-        let told =
+        let asked =
             wasm_fn_cluster::syncs(&options, &monitors).await.map_err(|cause| refused(cause, error))?;
-        if told.is_empty() {
-            let cause =
-                "it is not known whether the broker writes each change to its disk before it acknowledges it";
-            let help = "name the monitoring ports of its servers with `--monitor HOST:PORT`, or accept it with \
-                        `--accept-unknown-sync`";
-            return Err(Fault::new("cluster", error, cause).help(help));
+        if let Some(cause) = asked.refusal() {
+            return Err(refused(cause, error));
         }
     }
     let (replicas, key) = (args.replicas, Some(fingerprint));
@@ -227,6 +223,10 @@ fn refused(cause: ClusterError, error: &'static str) -> Fault {
         ClusterError::SyncInterval { .. } => {
             Some("set `sync_interval: always` in the `jetstream` block of each server")
         }
+        ClusterError::Unasked { .. } => Some(
+            "name the monitoring ports of all its servers with `--monitor HOST:PORT`, or accept it with \
+             `--accept-unknown-sync`",
+        ),
         _ => None,
     };
     let fault = Fault::new("cluster", error, cause);
