@@ -101,16 +101,12 @@ async fn read_kept(api: &Api, names: &Names) -> Result<Option<(Snapshot, Kept)>,
 /// Replaces what this node has with `snapshot`.
 pub(super) async fn install(inner: &Arc<Inner>, snapshot: &Snapshot) -> Result<(), SnapshotError> {
     let options = &inner.options;
-    let path = options.folder.join(EmbeddedInbox::FILE);
-    let partial = path.with_extension("part");
+    let partial = options.folder.join(EmbeddedInbox::FILE).with_extension("part");
     let digest = snapshot.digest.parse::<Digest>();
     let digest =
         digest.map_err(|error: wasm_fn_core::DigestError| SnapshotError::Malformed(error.to_string()))?;
     options.components.get(digest, &partial).await?;
-    options.replica.release().await;
-    let renamed = tokio::fs::rename(&partial, &path).await;
-    options.replica.take_back().await?;
-    renamed?;
+    options.replica.replace_with(partial).await?;
     inner.flights().clear();
     let place = options.replica.applied().await?;
     if place.sequence != snapshot.sequence {

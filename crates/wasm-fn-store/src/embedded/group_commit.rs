@@ -30,7 +30,7 @@ use tokio::sync::{Semaphore, oneshot};
 pub(super) use self::file::{DatabaseFile, META, failed};
 use self::{
     file::Held,
-    operation::{Message, Pending},
+    operation::{Message, Pending, Replacement},
     writer::Writer,
 };
 use crate::StoreError;
@@ -211,6 +211,23 @@ impl GroupCommit {
     pub(super) async fn take_back(&self) -> Result<(), StoreError> {
         let (reply, replied) = oneshot::channel();
         self.send_control(Message::TakeBack(reply)).await?;
+        replied.await.unwrap_or_else(|_| Err(self.ended()))
+    }
+
+    /// Writes what is queued, and has the file at `from` take the place of this one. Calls `then` in between.
+    /// Whoever reads or writes meanwhile waits.
+    ///
+    /// # Errors
+    /// The file was released; `from` cannot be moved, and this file is open as before; `from` cannot be
+    /// opened, and nothing is.
+    pub(super) async fn replace(
+        &self,
+        from: PathBuf,
+        then: impl FnOnce() + Send + 'static,
+    ) -> Result<(), StoreError> {
+        let (reply, replied) = oneshot::channel();
+        let replacement = Replacement { from, then: Box::new(then), reply };
+        self.send_control(Message::Replace(Box::new(replacement))).await?;
         replied.await.unwrap_or_else(|_| Err(self.ended()))
     }
 

@@ -94,6 +94,16 @@ impl EmbeddedInbox {
         Ok(Self { group, limits: Arc::new(limits), state })
     }
 
+    /// Goes on with the inbox in the file at `from`, which takes the place of this one's. Forgets what is in
+    /// flight. Whoever asks meanwhile waits.
+    ///
+    /// # Errors
+    /// The inbox was released; the file cannot be moved, and this inbox is as before; it cannot be opened.
+    pub async fn replace_with(&self, from: PathBuf) -> Result<(), StoreError> {
+        let state = Arc::clone(&self.state);
+        self.group.replace(from, move || state.lock().abandon()).await
+    }
+
     /// Redrives or discards `letters`, one transaction after the other.
     async fn dispose(
         &self,

@@ -1,5 +1,7 @@
 //! What is queued for the writer.
 
+use std::path::PathBuf;
+
 use redb::WriteTransaction;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
@@ -18,6 +20,16 @@ pub(super) enum Message {
     Release(oneshot::Sender<()>),
     /// Open the file.
     TakeBack(oneshot::Sender<Result<(), StoreError>>),
+    /// Open another file in its place.
+    Replace(Box<Replacement>),
+}
+
+/// A file that is to take the place of another.
+pub(super) struct Replacement {
+    pub(super) from: PathBuf,
+    /// Called when the former file is closed.
+    pub(super) then: Box<dyn FnOnce() + Send>,
+    pub(super) reply: oneshot::Sender<Result<(), StoreError>>,
 }
 
 /// A write whose types the writer does not know.

@@ -1,6 +1,7 @@
 //! The thread that writes.
 
 use std::{
+    path::Path,
     sync::{
         Arc, PoisonError, RwLock,
         atomic::{AtomicBool, Ordering},
@@ -14,7 +15,7 @@ use redb::{Durability, WriteTransaction};
 use super::{
     DEFERRED_ALONG_MAX, DEFERRED_MAX, DatabaseFile, Hooks, Swept, Urgency,
     file::{Held, failed},
-    operation::{Message, Operation},
+    operation::{Message, Operation, Replacement},
 };
 use crate::StoreError;
 
@@ -103,9 +104,8 @@ impl Writer {
                         self.deferred_until.get_or_insert_with(|| now() + DEFERRED_FOR);
                     }
                     Wake::Message(Message::Check) => is_check = true,
-                    Wake::Message(Message::Release(_) | Message::TakeBack(_)) | Wake::Closed => {
-                        break Some(wake);
-                    }
+                    Wake::Message(Message::Release(_) | Message::TakeBack(_) | Message::Replace(_))
+                    | Wake::Closed => break Some(wake),
                     Wake::Deadline => break None,
                 }
                 wake = match self.receiver.try_recv() {
@@ -121,7 +121,11 @@ impl Writer {
                     let _ = reply.send(());
                 }
                 Some(Wake::Message(Message::TakeBack(reply))) => {
-                    let _ = reply.send(self.reopen());
+                    let _ = reply.send(self.reopen(|| ()));
+                }
+                Some(Wake::Message(Message::Replace(replacement))) => {
+                    let Replacement { from, then, reply } = *replacement;
+                    let _ = reply.send(self.replace(&from, then));
                 }
                 Some(_) => return self.close(),
                 None => {}
@@ -210,7 +214,7 @@ impl Writer {
         let begun = match self.begin(is_durable) {
             Err(failure) if !failure.is_released => {
                 // The file could not be opened before, or a reader met an error. Nothing is lost yet.
-                self.reopen().map_err(refused)?;
+                self.reopen(|| ()).map_err(refused)?;
                 self.begin(is_durable)
             }
             begun => begun,
@@ -265,19 +269,39 @@ impl Writer {
             tracing::warn!(path = %self.file.path.display(), "writes that were to be flushed soon were lost");
         }
         let began = now();
-        if let Err(error) = self.reopen() {
+        if let Err(error) = self.reopen(|| ()) {
             tracing::error!(%error, "the database could not be opened again");
         }
         let ended = now();
         self.refused = Some((ended + (ended - began), error.again(&self.file.path)));
     }
 
-    /// Closes the file and opens it. Whoever reads waits.
-    fn reopen(&mut self) -> Result<(), StoreError> {
+    /// Has the file at `from` take the place of this one, unless that is another process's.
+    fn replace(&mut self, from: &Path, then: Box<dyn FnOnce() + Send>) -> Result<(), StoreError> {
+        let path = self.file.path.clone();
+        let held = self.held.read().unwrap_or_else(PoisonError::into_inner);
+        let is_released = matches!(*held, Held::Released);
+        drop(held);
+        if is_released {
+            return Held::Released.database(&path).map(drop);
+        }
+        let mut moved = Ok(());
+        self.reopen(|| {
+            moved = std::fs::rename(from, &path).map_err(|error| StoreError::of_io(&path, &error));
+            if moved.is_ok() {
+                then();
+            }
+        })?;
+        moved
+    }
+
+    /// Closes the file, calls `between`, and opens the file. Whoever reads waits.
+    fn reopen(&mut self, between: impl FnOnce()) -> Result<(), StoreError> {
         let mut held = self.held.write().unwrap_or_else(PoisonError::into_inner);
         let was_released = matches!(*held, Held::Released);
         // Close the old one before opening the new one, because only one may hold the file.
         *held = Held::Released;
+        between();
         let opened = self.file.open().and_then(|database| {
             (self.hooks.reopened)(&database).map_err(|error| failed(&self.file.path, &error))?;
             Ok(database)

@@ -450,6 +450,35 @@ async fn copy_holds_what_was_there_at_its_moment() {
     assert_eq!(ids(&take(&copy, 9, 9).await), ["d"]);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_notices_that_an_inbox_is_replaced() {
+    let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let inbox = open(folder.path());
+    put(&inbox, [event("t", "former")]).await;
+    let taken = take(&inbox, 1, 9).await;
+    put(&open(other.path()), [event("t", "next")]).await;
+    let asking = tokio::spawn({
+        let inbox = inbox.clone();
+        async move {
+            while inbox.state(1, key("t", "next")).await.unwrap().is_none() {
+                inbox.put(1, vec![event("u", "any")], Vec::new()).await.unwrap();
+            }
+        }
+    });
+    let nothing = inbox.replace_with(other.path().join("nothing")).await.unwrap_err();
+    assert!(matches!(nothing, StoreError::Database { .. }), "{nothing}");
+    assert!(inbox.state(1, key("t", "former")).await.unwrap().is_some(), "it is as before");
+    inbox.replace_with(other.path().join(EmbeddedInbox::FILE)).await.unwrap();
+    asking.await.unwrap();
+    assert!(inbox.state(1, key("t", "former")).await.unwrap().is_none());
+    let error = inbox.finish(1, taken[0].receipt, acknowledged()).await.unwrap_err();
+    assert!(matches!(error, InboxError::NotInFlight), "{error}");
+    assert_eq!(ids(&take(&inbox, 2, 1).await), ["next"]);
+    inbox.release().await;
+    let released = inbox.replace_with(folder.path().join("any")).await.unwrap_err();
+    assert!(matches!(released, StoreError::Released(_)), "{released}");
+}
+
 #[tokio::test]
 async fn released_inbox_is_another_process_s_until_it_is_taken_back() {
     let folder = tempfile::tempdir().unwrap();
