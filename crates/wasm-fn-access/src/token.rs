@@ -13,6 +13,9 @@ const RANDOM_BYTES: usize = 32;
 /// Bytes of the checksum at the end of a token.
 const CHECKSUM_BYTES: usize = 4;
 
+/// What a proof of a revocation begins with, before it is hashed.
+const REVOCATION: &[u8] = b"wasm-fn revocation";
+
 /// Hexadecimal digits in a token.
 const DIGITS: usize = 2 * (RANDOM_BYTES + CHECKSUM_BYTES);
 
@@ -94,6 +97,18 @@ impl TokenKey {
     /// What to keep of `token`.
     pub fn hash(&self, token: &TokenSecret) -> TokenHash {
         TokenHash(*blake3::keyed_hash(&self.0, &token.0).as_bytes())
+    }
+
+    /// What proves to others with this key that one of them takes the token with this hash away: a keyed
+    /// BLAKE3 hash of more bytes than a token has.
+    pub fn revocation(&self, hash: TokenHash) -> [u8; 32] {
+        *blake3::keyed_hash(&self.0, &[REVOCATION, &hash.0[..]].concat()).as_bytes()
+    }
+
+    /// Whether `proof` is the [`revocation`](Self::revocation) of `hash`. The time that this takes tells
+    /// nothing about the right one.
+    pub fn is_revocation(&self, hash: TokenHash, proof: &[u8; 32]) -> bool {
+        self.revocation(hash).ct_eq(proof).into()
     }
 }
 

@@ -154,13 +154,11 @@ impl ApiError {
     }
 
     pub(crate) fn wrong_token(error: &Unproven) -> Self {
-        let problem = Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "the token is wrong", error);
-        match error {
-            Unproven::Malformed(_) => {
-                problem.help("pass the whole token, as it was shown when it was created")
-            }
-            Unproven::Denied(_) => problem.help("ask an admin of this node for a new token"),
-        }
+        let help = match error {
+            Unproven::Malformed(_) => "pass the whole token, as it was shown when it was created",
+            Unproven::Denied(_) | Unproven::Suspended { .. } => "ask an admin of this node for a new token",
+        };
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "the token is wrong", error).help(help)
     }
 
     pub(crate) fn untrusted(reason: impl Display) -> Self {
@@ -502,6 +500,7 @@ impl From<ControlError> for ApiError {
                 Self::new(StatusCode::CONFLICT, "of-cluster", "the nodes of the cluster share it", error)
             }
             ControlError::Store(error) => error.into(),
+            ControlError::Suspended { token, cause } => Self::suspended(&token, cause),
             ControlError::Secrets(SecretsError::Set(_)) => {
                 let title = "the secrets of the version are too long";
                 Self::new(StatusCode::CONFLICT, "secrets-too-large", title, error)

@@ -98,6 +98,12 @@ pub enum Unproven {
     /// The token is not accepted.
     #[error(transparent)]
     Denied(#[from] Denied),
+    /// The token is being revoked.
+    #[error("the token `{name}` is being revoked or rotated")]
+    Suspended {
+        /// The token.
+        name: String,
+    },
 }
 
 /// Why the token file cannot be used.

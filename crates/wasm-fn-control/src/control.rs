@@ -13,6 +13,7 @@ mod preparing;
 mod reconcile;
 mod refusals;
 mod secrets;
+mod suspending;
 mod tokens;
 mod trap_memory;
 mod triggers;
@@ -118,6 +119,7 @@ pub struct Control<H: Host, S> {
     ended: ended_counts::EndedCounts,
     refusals: refusals::RefusalLog,
     token_uses: tokens::LastUses,
+    suspended: suspending::SuspendedTokens,
     peers: Option<Arc<dyn Peers>>,
     /// Tells and hears of evidence, if there are other nodes.
     exchange: Option<Exchange>,
@@ -235,6 +237,7 @@ impl<H: Host, S: Store> Control<H, S> {
             ended: ended_counts::EndedCounts::default(),
             refusals: refusals::RefusalLog::default(),
             token_uses: tokens::LastUses::new(loaded.token_uses),
+            suspended: suspending::SuspendedTokens::default(),
             peers: options.peers,
             exchange,
             following: following::Following::default(),

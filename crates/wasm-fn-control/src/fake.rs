@@ -256,6 +256,8 @@ pub(crate) struct FakePeers {
     pub(crate) touch: watch::Sender<Touch>,
     pub(crate) leases: watch::Sender<BTreeSet<String>>,
     pub(crate) wanted: watch::Sender<BTreeSet<String>>,
+    /// What this node told the others.
+    pub(crate) told: Mutex<Vec<Bytes>>,
 }
 
 impl FakePeers {
@@ -266,6 +268,7 @@ impl FakePeers {
             touch: watch::Sender::new(Touch::In),
             leases: watch::Sender::default(),
             wanted: watch::Sender::default(),
+            told: Mutex::default(),
         })
     }
 }
@@ -275,7 +278,9 @@ impl Peers for FakePeers {
         &self.name
     }
 
-    fn tell(&self, _: Bytes) {}
+    fn tell(&self, body: Bytes) {
+        self.told.lock().unwrap().push(body);
+    }
 
     fn hear(&self) -> PeerFuture<'_, PeerMessage> {
         Box::pin(std::future::pending())

@@ -276,6 +276,64 @@ async fn revocation_reaches_all_nodes_at_once() {
 }
 
 #[tokio::test]
+async fn revocation_that_the_broker_cannot_take_is_told_all_the_same() {
+    let test = "revocation_that_the_broker_cannot_take_is_told_all_the_same";
+    let Some(mut cluster) = Cluster::on_three(test).await else { return };
+    let mut nodes = Vec::new();
+    for name in ["a", "b", "c"] {
+        // Each is connected to the server that stays, and has not given up on it when the others are gone.
+        let mut args = cluster.args(name);
+        (args[1], args[7]) = (cluster.brokers[0].url(), "20s".to_owned());
+        let args: Vec<_> = args.iter().map(String::as_str).collect();
+        nodes.push(Node::start_on(Folder::new(), &args).await);
+    }
+    for node in &nodes {
+        node.in_cluster("three nodes", |view| view["nodes"].as_array().unwrap().len() == 3).await;
+    }
+    let [a, b, c] = &nodes[..] else { panic!("three nodes") };
+    let created = a.cli_json(&["tokens", "create", "ci", "--role", "viewer", "--everywhere"]).await;
+    let secret = created["secret"].as_str().unwrap();
+    let answers = async |node: &Node| {
+        node.api_as(Some(secret), Method::GET, "/v1/caller", None).await.status == StatusCode::OK
+    };
+    for node in [b, c] {
+        assert!(answers(node).await);
+    }
+    let (stays, others) = cluster.brokers.split_at_mut(1);
+    others.iter_mut().for_each(Server::kill);
+    let revoked = a.api(Method::DELETE, "/v1/tokens/ci", None);
+    let refused = async {
+        for node in [b, c] {
+            patiently("the end of the token", async { while answers(node).await {} }).await;
+        }
+        Instant::now()
+    };
+    let (revoked, refused) = tokio::join!(async { (revoked.await, Instant::now()) }, refused);
+    let (revoked, ended) = revoked;
+    assert_eq!(revoked.status, StatusCode::SERVICE_UNAVAILABLE, "{}", revoked.text());
+    assert!(revoked.text().contains("`ci` is refused for ten minutes"), "{}", revoked.text());
+    assert!(refused < ended, "the others refuse it before it is known whether that was committed");
+    assert!(!answers(a).await);
+    others.iter_mut().for_each(Server::start_again);
+    assert_eq!(stays.len(), 1);
+    patiently("a revocation for good", async {
+        loop {
+            let done = a.api(Method::DELETE, "/v1/tokens/ci", None).await;
+            // The first one may have been made after all.
+            if matches!(done.status, StatusCode::OK | StatusCode::NOT_FOUND) {
+                return;
+            }
+        }
+    })
+    .await;
+    for node in [a, b, c] {
+        node.has_state_of(a).await;
+        let tokens = node.api_ok(Method::GET, "/v1/tokens", None).await;
+        assert!(!tokens.to_string().contains("\"ci\""), "{tokens}");
+    }
+}
+
+#[tokio::test]
 async fn node_with_the_key_of_another_cluster_is_refused_by_name() {
     let test = "node_with_the_key_of_another_cluster_is_refused_by_name";
     let Some(cluster) = Cluster::on_one(test).await else { return };

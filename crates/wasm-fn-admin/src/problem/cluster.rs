@@ -3,7 +3,7 @@
 use std::{fmt::Display, time::Duration};
 
 use http::StatusCode;
-use wasm_fn_core::{NodeName, Revision};
+use wasm_fn_core::{NodeName, Revision, TokenName};
 use wasm_fn_store::StoreError;
 
 use super::ApiError;
@@ -35,6 +35,13 @@ impl ApiError {
     pub(super) fn cluster_not_prepared(detail: impl Display) -> Self {
         let title = "the cluster is not ready for it";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "cluster-not-prepared", title, detail)
+    }
+
+    pub(super) fn suspended(token: &TokenName, cause: StoreError) -> Self {
+        Self::from(cause).help(format!(
+            "`{token}` is refused for ten minutes by this node and by those that it can tell; repeat the command \
+             until it succeeds"
+        ))
     }
 
     fn out_of_touch(detail: impl Display) -> Self {

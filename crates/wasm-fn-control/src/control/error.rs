@@ -2,7 +2,7 @@
 
 use std::io;
 
-use wasm_fn_core::{Digest, FunctionName, Revision};
+use wasm_fn_core::{Digest, FunctionName, Revision, TokenName};
 use wasm_fn_secrets::KeyError;
 use wasm_fn_store::StoreError;
 
@@ -52,6 +52,14 @@ pub enum ControlError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The store failed, and what was to be taken away is refused for a while.
+    #[error("{cause}")]
+    Suspended {
+        /// The token.
+        token: TokenName,
+        /// Why it is not taken away for good.
+        cause: StoreError,
+    },
     /// No table can be built from the state.
     #[error(transparent)]
     Table(#[from] TableError),

@@ -14,12 +14,12 @@ use wasm_fn_core::{FunctionName, Revision};
 use wasm_fn_rollout::{Phase, Time};
 use wasm_fn_store::{Commit, Followed, Store, StoreError};
 
-use super::{Control, ControlError, OpenError, Writer, changed_by, preparing};
+use super::{Control, ControlError, OpenError, Writer, changed_by, preparing, suspending};
 use crate::{
     documents,
     host::Host,
     journal::Entry,
-    peers::{Exchange, Peers, Touch},
+    peers::{Exchange, PeerMessage, Peers, Touch},
     state::{StageKey, State},
 };
 
@@ -65,6 +65,7 @@ impl<H: Host, S: Store> Control<H, S> {
         tokio::spawn(mind_touch(Arc::downgrade(self), Arc::clone(peers)));
         tokio::spawn(mind_leases(Arc::downgrade(self), Arc::clone(peers)));
         tokio::spawn(preparing::prepare(Arc::downgrade(self)));
+        tokio::spawn(suspending::tell_again(Arc::downgrade(self)));
     }
 
     /// What was `committed`; `None` if another node was first, after everything that it committed was
@@ -255,11 +256,16 @@ async fn follow<H: Host, S: Store>(control: Weak<Control<H, S>>, store: Arc<S>) 
     }
 }
 
-/// Tells and hears what nodes saw of rollouts, until the control plane is gone.
+/// Tells and hears what nodes saw of rollouts, and hears of tokens, until the control plane is gone.
 async fn exchange<H: Host, S: Store>(control: Weak<Control<H, S>>, exchange: Exchange) {
     let analyses = || control.upgrade().map(|control| control.analyses.load_full());
     // Nodes of a newer release may have more to say.
-    exchange.run(analyses, |_| {}).await;
+    let other = |message: PeerMessage| {
+        if let Some(control) = control.upgrade() {
+            control.hear_of_token(&message);
+        }
+    };
+    exchange.run(analyses, other).await;
 }
 
 /// Stands apart while the node is out of touch.

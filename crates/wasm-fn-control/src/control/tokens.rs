@@ -10,7 +10,7 @@ use wasm_fn_core::TokenName;
 use wasm_fn_rollout::Time;
 use wasm_fn_store::{Store, TokenUses};
 
-use super::{Control, ControlError, Note};
+use super::{Control, ControlError, Note, suspending::unless_suspended};
 use crate::{
     access::{Actor, Proof, TokenError, Unproven, new_token},
     host::Host,
@@ -62,8 +62,11 @@ impl<H: Host, S: Store> Control<H, S> {
     /// # Errors
     /// Why the token is not accepted.
     pub fn authenticate(&self, text: &str) -> Result<Actor, Unproven> {
-        let now_ms = self.clock.now_ms();
-        let actor = self.access.actor(text, self.state().tokens(), now_ms)?;
+        let (now_ms, state) = (self.clock.now_ms(), self.state());
+        let actor = self.access.actor(text, state.tokens(), now_ms)?;
+        if token_of(&state, &actor).is_some_and(|token| self.is_suspended(token.hash)) {
+            return Err(Unproven::Suspended { name: actor.name });
+        }
         if let Some(id) = &actor.token {
             self.token_uses.note(id, now_ms / 60_000);
         }
@@ -76,7 +79,8 @@ impl<H: Host, S: Store> Control<H, S> {
         match actor.proof {
             Proof::Party { until_ms } => until_ms.is_none_or(|until_ms| now_ms < until_ms),
             Proof::DataDir { rotations } => rotations == self.access.rotations(),
-            Proof::Token => token_of(&state, actor).is_some_and(|token| token.is_valid(now_ms)),
+            Proof::Token => token_of(&state, actor)
+                .is_some_and(|token| token.is_valid(now_ms) && !self.is_suspended(token.hash)),
         }
     }
 
@@ -142,7 +146,8 @@ impl<H: Host, S: Store> Control<H, S> {
     /// Gives the token called `name` a new secret, which is returned. The old one is refused from now on.
     ///
     /// # Errors
-    /// An unknown token; a failure of the store.
+    /// An unknown token; a failure of the store, after which the old one is refused as after
+    /// [`revoke_token`](Self::revoke_token).
     pub async fn rotate_token(
         self: &Arc<Self>,
         name: TokenName,
@@ -155,10 +160,12 @@ impl<H: Host, S: Store> Control<H, S> {
         Ok((state, secret.reveal()))
     }
 
-    /// Revokes the token called `name`. It is refused from now on.
+    /// Revokes the token called `name`. It is refused from now on, in a cluster on all nodes that can be
+    /// told, before that is committed.
     ///
     /// # Errors
-    /// An unknown token; a failure of the store.
+    /// An unknown token; a failure of the store. In a cluster, the token is then refused for ten minutes all
+    /// the same.
     pub async fn revoke_token(
         self: &Arc<Self>,
         name: TokenName,
@@ -225,12 +232,19 @@ impl<H: Host, S: Store> Control<H, S> {
     ) -> Result<Arc<State>, ControlError> {
         let control = Arc::clone(self);
         let task = tokio::spawn(async move {
+            let seen = control.state();
+            // The writer may be waiting for the broker.
+            if let Ok(change) = plan(&seen) {
+                control.suspend(&seen, &change);
+            }
             let mut writer = control.write().await?;
             loop {
                 let before = control.state();
                 let change = plan(&before)?;
+                let taken = control.suspend(&before, &change);
                 let committed = control.commit(&mut writer, before, note.clone(), change.into()).await;
-                if let Some(after) = control.unless_behind(&mut writer, committed).await? {
+                let done = control.unless_behind(&mut writer, committed).await;
+                if let Some(after) = unless_suspended(taken, done)? {
                     return Ok(after);
                 }
             }

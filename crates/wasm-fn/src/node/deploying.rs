@@ -227,6 +227,7 @@ fn end_of(error: ControlError) -> DeployEnd {
         | ControlError::Secrets(SecretsError::Unseal(_))
         | ControlError::Key(_)
         | ControlError::Store(_)
+        | ControlError::Suspended { .. }
         | ControlError::Table(_)
         | ControlError::Disk(_)
         | ControlError::HandedOver
