@@ -6,7 +6,7 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use super::{Cluster, figures::large_module, half, held};
-use crate::harness::{guests, patiently};
+use crate::harness::{Folder, Node, guests, patiently};
 
 #[tokio::test]
 async fn component_that_one_node_took_need_not_be_sent_to_another() {
@@ -25,6 +25,40 @@ async fn component_that_one_node_took_need_not_be_sent_to_another() {
     let unknown = "0".repeat(64);
     let head = b.api(Method::HEAD, &format!("/v1/components/{unknown}"), None).await;
     assert_eq!(head.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn nodes_take_the_native_code_of_another_if_it_is_for_their_engine() {
+    let test = "nodes_take_the_native_code_of_another_if_it_is_for_their_engine";
+    let Some(cluster) = Cluster::on_one(test).await else { return };
+    let [a, b] = cluster.nodes().await;
+    // What is linked otherwise is other code.
+    let args = [cluster.args("c"), ["--link-components", "off"].map(str::to_owned).to_vec()].concat();
+    let args: Vec<_> = args.iter().map(String::as_str).collect();
+    let c = Node::start_on(Folder::new(), &args).await;
+    a.in_cluster("three nodes", |view| {
+        let nodes = view["nodes"].as_array().unwrap();
+        nodes.len() == 3 && nodes.iter().all(|node| node["ready"] == true)
+    })
+    .await;
+    a.deploy_with("hello", "hello-v1", json!({})).await;
+    let component = a.upload(guests::bytes("hello-v1")).await;
+    let is_compiled = |line: &str| line.contains(&component) && line.contains("component was compiled");
+    for node in [&a, &c] {
+        node.process().line("a compilation", |line| is_compiled(line).then_some(())).await;
+    }
+    let reason = "it is for another engine or processor";
+    let is_not_taken = |line: &str| line.contains(&component) && line.contains(reason);
+    c.process().line("why it compiles", |line| is_not_taken(line).then_some(())).await;
+    for node in [&b, &c] {
+        node.has_state_of(&a).await;
+        patiently("the version", async {
+            while node.http.get("/hello").await.text() != "hello from v1\n" {}
+        })
+        .await;
+    }
+    let log = b.process().log();
+    assert!(!log.lines().any(|line| is_compiled(line) || is_not_taken(line)), "{log}");
 }
 
 #[tokio::test]

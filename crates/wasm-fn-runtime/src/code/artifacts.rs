@@ -122,8 +122,15 @@ impl Artifacts {
         KINDS.into_iter().any(|kind| self.name(digest, kind) == name)
     }
 
-    /// Moves a file to where [`load`](Self::load) finds it, and verifies it.
+    /// Moves a file to where [`load`](Self::load) finds it.
+    ///
+    /// # Errors
+    /// It does not match its hash, which somebody with another key may have made; the disk fails.
     pub(crate) fn take(&self, code: &NativeCode) -> io::Result<()> {
+        // The node is told that it can call the component, so it is not left to the first request.
+        let file = File::open(&code.path)?;
+        let authentic = self.authentic_copy(&code.name, &file, code.mac);
+        authentic.map_err(|reason| io::Error::new(io::ErrorKind::InvalidData, reason))?;
         fs::create_dir_all(&self.dir)?;
         let path = self.path(&code.name);
         replace(&path.with_extension("mac"), &code.mac)?;
@@ -141,7 +148,8 @@ impl Artifacts {
     fn load_as(&self, digest: Digest, kind: Kind) -> Option<Artifact> {
         let name = &self.name(digest, kind);
         let file = File::open(self.path(name)).ok()?;
-        match self.authentic_copy(name, file) {
+        let authentic = self.mac(name).and_then(|mac| self.authentic_copy(name, &file, mac));
+        match authentic {
             Ok(artifact) => Some(artifact),
             Err(reason) => {
                 tracing::warn!(artifact = name, reason, "artefact refused, compiling again");
@@ -150,17 +158,20 @@ impl Artifacts {
         }
     }
 
-    fn authentic_copy(&self, name: &str, file: File) -> Result<Artifact, String> {
+    /// The hash that was stored with the file `name`.
+    fn mac(&self, name: &str) -> Result<[u8; 32], String> {
         let mac = fs::read(self.path(name).with_extension("mac"));
         let mac = mac.map_err(|error| format!("its hash: {error}"))?;
-        let mac = <[u8; 32]>::try_from(mac)
-            .map_err(|mac| format!("its hash has {} bytes, expected 32", mac.len()))?;
+        mac.try_into().map_err(|mac: Vec<u8>| format!("its hash has {} bytes, expected 32", mac.len()))
+    }
+
+    fn authentic_copy(&self, name: &str, file: &File, mac: [u8; 32]) -> Result<Artifact, String> {
         let read = || -> io::Result<_> {
             let bytes = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
             let mut numbers = Numbers::default();
             file.read_at(0, &mut numbers)?;
             let layout = Layout::new(numbers, bytes)?;
-            let (artifact, hashes) = Artifact::copy(name, &file, &layout, |piece| self.hash_piece(piece))?;
+            let (artifact, hashes) = Artifact::copy(name, file, &layout, |piece| self.hash_piece(piece))?;
             Ok((artifact, self.authenticate(name, &numbers, hashes)))
         };
         let (artifact, found) = read().map_err(|error| error.to_string())?;

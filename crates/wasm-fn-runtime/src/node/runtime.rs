@@ -231,11 +231,11 @@ impl Runtime {
         found.await.ok().flatten()
     }
 
-    /// Moves a file with the native code of a component into the cache, from the same disk. It runs only if
-    /// its hash is right. Returns false, and leaves it, if it is for another engine or processor.
+    /// Moves a file with the native code of a component into the cache, from the same disk. Returns false,
+    /// and leaves it, if it is for another engine or processor.
     ///
     /// # Errors
-    /// The disk fails.
+    /// Its hash is wrong: it was changed, or made with another key. The disk fails.
     pub async fn take_native_code(&self, component: Digest, code: NativeCode) -> io::Result<bool> {
         let codes = self.node.codes.clone();
         let taken = tokio::task::spawn_blocking(move || codes.loader().take_native_code(component, &code));

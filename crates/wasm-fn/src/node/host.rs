@@ -84,13 +84,13 @@ impl Host for RuntimeHost {
             };
             progress(Progress { stage, done: 0, total: at.functions });
         });
-        // What is compiled in one pass is not cached, and so each node would compile for itself.
-        let code = match &self.sharing {
-            Some(sharing) if !sharing.is_alone() => {
+        let code = match (&self.sharing, wanted.code) {
+            (Some(sharing), _) if sharing.has_others().await => {
+                // They take its code once that is complete, and the version waits for them.
                 sharing.announce(digest);
                 CodeWanted::Optimised
             }
-            Some(_) | None => wanted.code,
+            (_, code) => code,
         };
         let prepared = match code {
             CodeWanted::Optimised => self.runtime.prepare(digest, &config, secrets, sink).await,

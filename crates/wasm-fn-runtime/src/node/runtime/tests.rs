@@ -28,6 +28,7 @@ mod preparing;
 mod pressure;
 mod rollouts;
 mod secrets;
+mod shared;
 mod working_on;
 
 impl From<Infallible> for BodyError {

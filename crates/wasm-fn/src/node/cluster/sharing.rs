@@ -154,9 +154,10 @@ impl Sharing {
         });
     }
 
-    /// Whether no other node was heard of lately.
-    pub(crate) fn is_alone(&self) -> bool {
-        self.alive().is_empty()
+    /// Whether other nodes are there, which have to prepare what is deployed here.
+    pub(crate) async fn has_others(&self) -> bool {
+        tokio::time::sleep_until(self.acquainted).await;
+        !self.alive().is_empty()
     }
 
     /// Puts a component where every node finds it, and waits until this `share` of the nodes that are there
@@ -168,8 +169,7 @@ impl Sharing {
     pub(crate) async fn prepare_everywhere(&self, component: Digest, share: Weight) -> Result<(), Rejection> {
         let put = self.peers.cluster().components().put(component, &self.blobs.path(component)).await;
         put.map_err(|error| rejection(error.to_string(), "deploy it again when the cluster is in order"))?;
-        tokio::time::sleep_until(self.acquainted).await;
-        if self.alive().is_empty() {
+        if !self.has_others().await {
             return Ok(());
         }
         let code = self.share_code(component).await;
