@@ -5,6 +5,7 @@ mod eventing;
 mod figures;
 mod full;
 mod keeping;
+mod queueing;
 mod rates;
 mod surviving;
 mod trimmed;

@@ -20,7 +20,7 @@ const COUNT: usize = 400;
 
 /// A command that says when it begins, runs for four seconds, and says when it ends. In that time the lease
 /// of a node that is stopped is over, and another has begun the same run.
-const LONG: &str = r#"(module
+pub(super) const LONG: &str = r#"(module
     (import "wasi_snapshot_preview1" "fd_write"
         (func $write (param i32 i32 i32 i32) (result i32)))
     (import "wasi_snapshot_preview1" "poll_oneoff"
