@@ -336,6 +336,9 @@ pub(crate) struct History {
     /// Also show the numbers and backtraces behind each decision
     #[arg(long)]
     pub(crate) evidence: bool,
+    /// Only changes that this node of the cluster made
+    #[arg(long, value_name = "NAME")]
+    pub(crate) node: Option<NodeName>,
     #[command(flatten)]
     pub(crate) connection: Connection,
 }

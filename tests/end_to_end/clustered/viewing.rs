@@ -209,6 +209,40 @@ async fn node_that_does_not_answer_is_named_in_bounded_time() {
 }
 
 #[tokio::test]
+async fn changes_of_each_node_are_told_apart_and_those_of_triggers_are_waited_for() {
+    let test = "changes_of_each_node_are_told_apart_and_those_of_triggers_are_waited_for";
+    let Some(cluster) = Cluster::on_one(test).await else { return };
+    let [a, b] = cluster.nodes().await;
+    a.deploy_with("hello", "hello-v1", json!({})).await;
+    b.has_state_of(&a).await;
+    let add = ["triggers", "add", "schedule", "hello", "--every", "1h", "--everywhere"];
+    let change = |what: &'static str| ["triggers", what, "hello", "schedule", "--everywhere"].to_vec();
+    for args in [add.to_vec(), change("pause"), change("resume"), change("remove")] {
+        let done = b.cli(&args).await.ok();
+        assert!(!done.stderr.contains("not waited for"), "{}", done.stderr);
+        assert_eq!(a.revision().await, b.revision().await, "the change is everywhere");
+    }
+    let by = |page: &Value| -> Vec<String> {
+        let entries = page["entries"].as_array().unwrap().iter();
+        entries.map(|entry| entry["node"].as_str().unwrap().to_owned()).collect()
+    };
+    for (node, count) in [("a", 1), ("b", 4)] {
+        let history = a.cli_json(&["history", "hello", "--node", node]).await;
+        assert_eq!(
+            (by(&history), &history["more"]),
+            (vec![node.to_owned(); count], &json!(false)),
+            "{history}"
+        );
+        let audit = a.cli_ok(&["audit", "-f", "hello", "--node", node, "-o", "json"]).await;
+        let audit: Vec<Value> = audit.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(audit.len(), count, "{audit:?}");
+        assert!(audit.iter().all(|entry| entry["node"] == node), "{audit:?}");
+    }
+    let history = a.cli_json(&["history", "hello", "--node", "b", "-n", "3"]).await;
+    assert_eq!((by(&history).len(), &history["more"]), (3, &json!(true)), "{history}");
+}
+
+#[tokio::test]
 async fn reading_with_the_revision_of_a_change_is_never_older() {
     let Some(cluster) = Cluster::on_one("reading_with_the_revision_of_a_change_is_never_older").await else {
         return;

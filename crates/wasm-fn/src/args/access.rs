@@ -4,7 +4,7 @@ use std::{num::NonZeroU64, time::Duration};
 
 use clap::{Args, Subcommand};
 use wasm_fn_access::{AccessRole, FunctionPattern};
-use wasm_fn_core::{FunctionName, StageName, TokenName};
+use wasm_fn_core::{FunctionName, NodeName, StageName, TokenName};
 
 use super::{ChangeConnection, Connection, LogTime, log_time};
 
@@ -101,6 +101,9 @@ pub(crate) struct Audit {
     /// Only entries by the token of this name; the node itself is `node` and `rollout`
     #[arg(long, value_name = "NAME")]
     pub(crate) actor: Option<String>,
+    /// Only entries that this node of the cluster made
+    #[arg(long, value_name = "NAME")]
+    pub(crate) node: Option<NodeName>,
     /// Maximum number of entries, newest first [default: all]
     #[arg(short = 'n', long)]
     pub(crate) limit: Option<NonZeroU64>,

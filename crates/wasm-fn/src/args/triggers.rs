@@ -5,7 +5,7 @@ use std::{num::NonZeroU32, time::Duration};
 use clap::{Args, Subcommand};
 use wasm_fn_core::{FunctionName, SecretName, StageName, TriggerName};
 
-use super::{Connection, LogTime, TriggerRelease, deploy::time, log_time};
+use super::{ChangeConnection, Connection, LogTime, NODE, TriggerRelease, deploy::time, log_time};
 
 /// Help heading of options of triggers that deploy.
 const DEPLOYING: &str = "Deploying";
@@ -88,7 +88,7 @@ pub(crate) struct AddCommon {
     #[arg(short, long)]
     pub(crate) message: Option<String>,
     #[command(flatten)]
-    pub(crate) connection: Connection,
+    pub(crate) connection: ChangeConnection,
 }
 
 /// `triggers add schedule`.
@@ -262,6 +262,9 @@ pub(crate) struct TriggersChange {
     /// Reason, for the history; a pause shows it until it ends
     #[arg(short, long)]
     pub(crate) message: Option<String>,
+    /// Return only when every live node of the cluster has the change
+    #[arg(help_heading = NODE, long)]
+    pub(crate) everywhere: bool,
 }
 
 /// `triggers backfill`.
@@ -351,16 +354,34 @@ pub(crate) struct EventsLetters {
     pub(crate) all: bool,
 }
 
+impl TriggersAddKind {
+    /// Where the node is.
+    fn connection(&self) -> &ChangeConnection {
+        match self {
+            Self::Schedule(add) => &add.common.connection,
+            Self::Webhook(add) => &add.common.connection,
+            Self::Queue(add) => &add.common.connection,
+            Self::Watch(add) => &add.common.connection,
+        }
+    }
+}
+
 impl TriggersCommand {
+    /// Where the node is, if every live node is to have the change.
+    pub(crate) fn everywhere(&self) -> Option<&Connection> {
+        match self {
+            Self::Add(add) => add.kind.connection().everywhere.then(|| &**add.kind.connection()),
+            Self::Pause(change) | Self::Resume(change) | Self::Remove(change) => {
+                change.everywhere.then_some(&change.one.connection)
+            }
+            Self::List(_) | Self::Show(_) | Self::Run(_) | Self::Backfill(_) => None,
+        }
+    }
+
     /// Where the node is.
     pub(crate) fn connection(&self) -> &Connection {
         match self {
-            Self::Add(add) => match &add.kind {
-                TriggersAddKind::Schedule(add) => &add.common.connection,
-                TriggersAddKind::Webhook(add) => &add.common.connection,
-                TriggersAddKind::Queue(add) => &add.common.connection,
-                TriggersAddKind::Watch(add) => &add.common.connection,
-            },
+            Self::Add(add) => add.kind.connection(),
             Self::List(list) => &list.connection,
             Self::Show(one) | Self::Run(one) => &one.connection,
             Self::Pause(change) | Self::Resume(change) | Self::Remove(change) => &change.one.connection,

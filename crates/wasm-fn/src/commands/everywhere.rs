@@ -40,6 +40,7 @@ pub(super) fn wanted(command: &Command) -> Option<args::Connection> {
             args::TokensCommand::Revoke(args) => &args.connection,
             args::TokensCommand::List(_) | args::TokensCommand::Show(_) => return None,
         },
+        Command::Triggers(args) => return args.command.everywhere().cloned(),
         _ => return None,
     };
     connection.everywhere.then(|| args::Connection::clone(connection))

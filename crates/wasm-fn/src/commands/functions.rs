@@ -2,6 +2,7 @@
 
 use http::Method;
 use wasm_fn_api as api;
+use wasm_fn_core::{FunctionName, NodeName};
 
 use super::{DONE, connect};
 use crate::{
@@ -10,6 +11,9 @@ use crate::{
     fault::Fault,
     output::{self, Look, Output, tables, time},
 };
+
+/// Revisions to look at in one answer for those of one node.
+const HISTORY_PAGE: u32 = 1000;
 
 pub(super) async fn list(args: args::Functions, output: Output) -> Result<u8, Fault> {
     let client = connect(&args.connection)?;
@@ -60,11 +64,9 @@ pub(super) async fn versions(args: args::OneFunction, output: Output) -> Result<
 }
 
 pub(super) async fn history(args: args::History, output: Output) -> Result<u8, Fault> {
-    let args::History { function, limit, evidence, connection } = args;
+    let args::History { function, limit, evidence, node, connection } = args;
     let client = connect(&connection)?;
-    let query = api::HistoryQuery { before: None, limit: Some(limit) };
-    let path = format!("/v1/functions/{function}/history");
-    let history = client.query::<_, api::HistoryPage>(Method::GET, &path, &query).await;
+    let history = read_history(&client, &function, limit, node.as_ref()).await;
     let history =
         history.map_err(|error| error.fault(format!("the history of `{function}` cannot be shown")))?;
     output.data(&history, |history| tables::history(history, evidence, Look::of_stdout()))?;
@@ -76,6 +78,39 @@ pub(super) async fn history(args: args::History, output: Output) -> Result<u8, F
         output.talk("there are older entries; show more with -n");
     }
     Ok(DONE)
+}
+
+/// The newest entries, of at most `limit` revisions; of those that `node` made, if there is one.
+async fn read_history(
+    client: &Client,
+    function: &FunctionName,
+    limit: u32,
+    node: Option<&NodeName>,
+) -> Result<api::HistoryPage, ClientError> {
+    let path = format!("/v1/functions/{function}/history");
+    let mut query = api::HistoryQuery { before: None, limit: Some(limit) };
+    let Some(node) = node else { return client.query(Method::GET, &path, &query).await };
+    query.limit = Some(HISTORY_PAGE);
+    let (mut entries, mut revisions) = (Vec::<api::HistoryEntry>::new(), 0);
+    loop {
+        let page: api::HistoryPage = client.query(Method::GET, &path, &query).await?;
+        query.before = page.entries.last().filter(|_| page.more).map(|entry| entry.revision);
+        for entry in page.entries {
+            if entry.node.as_deref() != Some(node.as_str()) {
+                continue;
+            }
+            if entries.last().is_none_or(|last| last.revision != entry.revision) {
+                if revisions == limit {
+                    return Ok(api::HistoryPage { function: page.function, entries, more: true });
+                }
+                revisions += 1;
+            }
+            entries.push(entry);
+        }
+        if query.before.is_none() {
+            return Ok(api::HistoryPage { function: page.function, entries, more: false });
+        }
+    }
 }
 
 pub(super) async fn delete(args: args::Delete, output: Output) -> Result<u8, Fault> {

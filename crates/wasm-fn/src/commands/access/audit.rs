@@ -20,7 +20,7 @@ pub(crate) async fn run(args: args::Audit, output: Output) -> Result<u8, Fault> 
 
 /// Prints entries page by page, newest first.
 async fn list(args: args::Audit, output: Output) -> Result<u8, Fault> {
-    let args::Audit { since, function, actor, limit, connection, command: _ } = args;
+    let args::Audit { since, function, actor, node, limit, connection, command: _ } = args;
     let client = connect(&connection)?;
     let mut query = api::AuditQuery {
         function: function.map(|function| function.to_string()),
@@ -31,10 +31,13 @@ async fn list(args: args::Audit, output: Output) -> Result<u8, Fault> {
     };
     let mut left = limit.map_or(u64::MAX, |limit| limit.get());
     let mut entries = Vec::new();
+    let is_wanted = |entry: &api::AuditEntry| {
+        node.as_ref().is_none_or(|node| entry.node.as_deref() == Some(node.as_str()))
+    };
     loop {
         let page: Result<api::AuditPage, _> = client.query(Method::GET, "/v1/audit", &query).await;
         let page = page.map_err(|error| error.fault("the audit log cannot be read"))?;
-        for entry in page.entries {
+        for entry in page.entries.into_iter().filter(|entry| is_wanted(entry)) {
             if left == 0 {
                 break;
             }

@@ -247,7 +247,8 @@ async fn show(args: args::TriggersOne, output: Output) -> Result<u8, Fault> {
 }
 
 async fn change(args: args::TriggersChange, command: &str, done: &str, output: Output) -> Result<u8, Fault> {
-    let args::TriggersChange { one: args::TriggersOne { function, name, stage, connection }, message } = args;
+    let args::TriggersChange { one, message, everywhere: _ } = args;
+    let args::TriggersOne { function, name, stage, connection } = one;
     let client = connect(&connection)?;
     let request = api::TriggerCommand { message, expected_revision: None };
     let path = format!("{}/{command}", path(&function, &stage, name.as_str()));
@@ -306,7 +307,8 @@ async fn backfill(args: args::TriggersBackfill, output: Output) -> Result<u8, Fa
 }
 
 async fn remove(args: args::TriggersChange, output: Output) -> Result<u8, Fault> {
-    let args::TriggersChange { one: args::TriggersOne { function, name, stage, connection }, message } = args;
+    let args::TriggersChange { one, message, everywhere: _ } = args;
+    let args::TriggersOne { function, name, stage, connection } = one;
     let client = connect(&connection)?;
     let query = api::DeleteQuery { message, ..api::DeleteQuery::default() };
     let removed = client.query(Method::DELETE, &path(&function, &stage, name.as_str()), &query).await;
