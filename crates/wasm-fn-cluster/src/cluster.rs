@@ -15,7 +15,7 @@ use wasm_fn_core::Digest;
 use wasm_fn_queue::BrokerError;
 use wasm_fn_store::{EmbeddedInbox, EmbeddedStore, InboxLimits, StoreError};
 
-pub use self::options::{ClusterOptions, LEASE_DEFAULT, LEASE_MAX, LEASE_MIN, LOG_KEEP_DEFAULT};
+pub use self::options::{ClusterOptions, GetTls, LEASE_DEFAULT, LEASE_MAX, LEASE_MIN, LOG_KEEP_DEFAULT};
 use crate::{
     Chain, ClusterBuckets, ClusterError, ClusterRecord, Collected, Collection, ComponentError, Components,
     Contact, Leases, Messages, Questions, Replica, ReplicatedStore, StreamHealth,

@@ -32,7 +32,7 @@ mod store;
 pub use async_nats::HeaderMap;
 pub use buckets::{ClusterBucket, ClusterBuckets};
 pub use cluster::{
-    Cluster, ClusterOptions, InboxReplica, LEASE_DEFAULT, LEASE_MAX, LEASE_MIN, LOG_KEEP_DEFAULT,
+    Cluster, ClusterOptions, GetTls, InboxReplica, LEASE_DEFAULT, LEASE_MAX, LEASE_MIN, LOG_KEEP_DEFAULT,
     RestoreError,
 };
 pub use components::{Collected, Collection, ComponentError, Components};

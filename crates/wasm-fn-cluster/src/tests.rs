@@ -63,7 +63,7 @@ fn options(brokers: &[String], node: &str) -> ClusterOptions {
         node: node.parse().unwrap(),
         program: "1.2.3".to_owned(),
         credentials: Arc::new(|| Ok(None)),
-        tls: tls(),
+        tls: Arc::new(tls),
         addresses: Arc::new(|_: SocketAddr| Ok(())),
         lease: LEASE_DEFAULT,
         log_keep: LOG_KEEP_DEFAULT,

@@ -406,7 +406,7 @@ async fn broker_that_asks_for_certificates_of_its_clients_gets_them() {
     let config =
         format!("{SAFE}\ntls {{ cert_file: {cert:?}, key_file: {key:?}, ca_file: {ca:?}, verify: true }}");
     let Some(broker) = Server::configured(test, &config) else { return };
-    let cluster = Cluster { brokers: vec![broker], folder: folder.clone() };
+    let mut cluster = Cluster { brokers: vec![broker], folder: folder.clone() };
     let monitor = cluster.brokers[0].monitor();
     let init = ["cluster", "init", "--replicas", "1", "--monitor", &monitor, "--cluster-ca", &ca];
     let without = cluster.try_command(&init).await;
@@ -422,4 +422,23 @@ async fn broker_that_asks_for_certificates_of_its_clients_gets_them() {
     let node = Node::start_on(Folder::new(), &args).await;
     node.in_cluster("a node in touch", |view| view["in_touch"] == true).await;
     node.deploy_with("hello", "hello-v1", json!({})).await;
+
+    // All certificates are renewed, by another authority.
+    cluster.brokers[0].kill();
+    node.in_cluster("a node out of touch", |view| view["in_touch"] == false).await;
+    let authority = Authority::new("Renewed");
+    keep("ca.pem", &authority.pem());
+    let server = authority.issue(&parameters("127.0.0.1"));
+    let client = authority.issue(&parameters("node-a"));
+    for (name, text) in [
+        ("server.pem", &server.cert),
+        ("server.key", &server.key),
+        ("client.pem", &client.cert),
+        ("client.key", &client.key),
+    ] {
+        keep(name, text);
+    }
+    cluster.brokers[0].start_again();
+    node.in_cluster("a node in touch again", |view| view["in_touch"] == true).await;
+    node.deploy_with("hello", "hello-v2", json!({})).await;
 }

@@ -537,13 +537,14 @@ fn options(plan: &Plan, node: NodeName) -> ClusterOptions {
         .expect("the provider knows the versions")
         .with_root_certificates(rustls::RootCertStore::empty())
         .with_no_client_auth();
+    let tls = Arc::new(tls);
     ClusterOptions {
         brokers: vec!["nats://127.0.0.1:1".parse().expect("it is an address")],
         cluster: CLUSTER.parse().expect("it is a name"),
         node,
         program: "0.0.0".to_owned(),
         credentials: Arc::new(|| Ok(None)),
-        tls: Arc::new(tls),
+        tls: Arc::new(move || Arc::clone(&tls)),
         addresses: Arc::new(|_: SocketAddr| Ok(())),
         lease: plan.lease,
         // Snapshots are files, which nodes of the simulation do not have.

@@ -19,6 +19,9 @@ pub const LEASE_MAX: Duration = Duration::from_secs(60);
 /// log.
 pub const LOG_KEEP_DEFAULT: u64 = 10_000;
 
+/// Tells by which certificates to connect to the broker.
+pub type GetTls = Arc<dyn Fn() -> Arc<ClientConfig> + Send + Sync>;
+
 /// How a node takes part in a cluster.
 #[derive(Clone)]
 pub struct ClusterOptions {
@@ -32,8 +35,8 @@ pub struct ClusterOptions {
     pub program: String,
     /// What the broker is shown, each time that it is connected to.
     pub credentials: GetCredentials,
-    /// How to connect where the broker wants TLS, or an address does.
-    pub tls: Arc<ClientConfig>,
+    /// How to connect where the broker wants TLS, or an address does, each time that it is connected to.
+    pub tls: GetTls,
     /// Which addresses the broker may have.
     pub addresses: AddressRule,
     /// How long the node may be without news of the broker, and how long its leases last: from [`LEASE_MIN`]

@@ -126,7 +126,7 @@ impl Nats {
             brokers,
             name: format!("wasm-fn {node}"),
             credentials,
-            tls: Arc::clone(tls),
+            tls: tls(),
             addresses: Arc::clone(addresses),
             version_min: SERVER_VERSION_MIN,
         };

@@ -20,8 +20,9 @@ use std::{
 };
 
 use anyhow::Context as _;
+use arc_swap::ArcSwap;
 use sha2::{Digest as _, Sha256};
-use wasm_fn_cluster::{Chain, Cluster, ClusterOptions};
+use wasm_fn_cluster::{Chain, Cluster, ClusterOptions, GetTls};
 use wasm_fn_control::journal::Entry;
 use wasm_fn_core::{Digest, NodeName};
 use wasm_fn_queue::BrokerCredentials;
@@ -53,8 +54,6 @@ pub(crate) fn options(
     node: NodeName,
     cluster_id: Option<String>,
 ) -> anyhow::Result<ClusterOptions> {
-    let (ca, certificate) = (membership.ca.as_deref(), membership.certificate.as_ref());
-    let tls = tls::public_or(ca, certificate, tls::system_time()).context("TLS of the broker")?;
     let creds = membership.creds.clone();
     Ok(ClusterOptions {
         brokers: membership.brokers.clone(),
@@ -63,7 +62,7 @@ pub(crate) fn options(
         program: env!("CARGO_PKG_VERSION").to_owned(),
         // The file is read each time, so that it can be replaced.
         credentials: Arc::new(move || creds.as_deref().map(credentials).transpose()),
-        tls: Arc::new(tls),
+        tls: certificates(membership)?,
         // Whoever starts the node says where its broker is.
         addresses: Arc::new(|_| Ok(())),
         lease: membership.lease,
@@ -71,6 +70,23 @@ pub(crate) fn options(
         cluster_id,
         key: None,
     })
+}
+
+/// The certificates of `membership`, read each time, so that they can be renewed. Blocks.
+fn certificates(membership: &Membership) -> anyhow::Result<GetTls> {
+    let (ca, certificate) = (membership.ca.clone(), membership.certificate.clone());
+    let read = move || tls::public_or(ca.as_deref(), certificate.as_ref(), tls::system_time()).map(Arc::new);
+    let latest = ArcSwap::new(read().context("TLS of the broker")?);
+    Ok(Arc::new(move || {
+        match read() {
+            Ok(config) => latest.store(config),
+            // They may be being written.
+            Err(error) => {
+                tracing::warn!(%error, "certificates for the broker were not read again, the earlier ones stay");
+            }
+        }
+        latest.load_full()
+    }))
 }
 
 fn credentials(file: &Path) -> Result<BrokerCredentials, String> {
