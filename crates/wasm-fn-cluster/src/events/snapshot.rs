@@ -219,3 +219,23 @@ async fn sha256_of(path: &Path) -> Result<(Digest, u64), std::io::Error> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Which snapshot there is, as this format has been written; another release may read it, or may have
+    /// written it.
+    const WRITTEN: &str = include_str!("../../formats/1/inbox.json");
+
+    #[test]
+    fn what_is_said_of_a_snapshot_is_written_and_read_as_ever() {
+        let snapshot = Snapshot { format: FORMAT, sequence: 7, digest: "0".repeat(64), bytes: 4096 };
+        assert_eq!(serde_json::to_string(&snapshot).unwrap(), WRITTEN.trim_end());
+        // A later release that keeps the format may say more.
+        let more = WRITTEN.replacen('{', "{\"later\":[1],", 1);
+        for text in [WRITTEN, &more] {
+            assert_eq!(serde_json::from_str::<Snapshot>(text).unwrap(), snapshot);
+        }
+    }
+}

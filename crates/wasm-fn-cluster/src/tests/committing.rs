@@ -52,6 +52,37 @@ async fn a_commit_of_another_node_is_told_with_its_document() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_change_of_a_newer_release_is_named_and_not_obeyed() {
+    let Some(server) = Server::start("a_change_of_a_newer_release_is_named_and_not_obeyed") else { return };
+    let brokers = [server.url()];
+    make(&brokers, 1).await;
+    let a = Node::joined(options(&brokers, "a")).await;
+    a.commit("1").await.unwrap();
+    let client = async_nats::connect(server.url()).await.unwrap();
+    let newer = r#"{"format":2,"what":"nobody knows yet"}"#;
+    client.request("wasm-fn.test.log", newer.into()).await.unwrap();
+    let error = a.store.follow(Revision(1)).await.unwrap_err();
+    let text = "state in WASM_FN_TEST has format 2, expected at most 1, the newest that this program knows";
+    assert_eq!(error.to_string(), text);
+    assert_eq!(a.store.fault().unwrap().to_string(), text);
+    // It has what it had, and adds nothing to what it does not understand.
+    assert_eq!(a.words().await, ["1"]);
+    assert_eq!(a.commit("2").await.unwrap_err().to_string(), text);
+    // So does one that comes later.
+    let b = Node::start(options(&brokers, "b")).await;
+    let followed = async {
+        loop {
+            match b.store.follow(b.store.revision()).await {
+                Ok(_) => {}
+                Err(error) => return error,
+            }
+        }
+    };
+    let error = tokio::time::timeout(PATIENCE, followed).await.expect("it says so at last");
+    assert_eq!(error.to_string(), text);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_commit_that_is_not_the_next_one_is_refused_with_what_there_is() {
     let test = "a_commit_that_is_not_the_next_one_is_refused_with_what_there_is";
     let Some(server) = Server::start(test) else { return };

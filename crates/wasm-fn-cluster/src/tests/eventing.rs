@@ -53,8 +53,13 @@ impl Member {
 
     /// What may be taken of at most one event of each trigger at a time.
     async fn take(&self) -> Vec<TakenEvent> {
+        self.take_at(LATER).await
+    }
+
+    /// The same, when the node's clock shows `now_ms`.
+    async fn take_at(&self, now_ms: u64) -> Vec<TakenEvent> {
         let admit = |_: &str, in_flight: usize| in_flight == 0;
-        self.inbox.take(LATER, Take { events_max: 100, bytes_max: 1 << 20, admit }).await.unwrap()
+        self.inbox.take(now_ms, Take { events_max: 100, bytes_max: 1 << 20, admit }).await.unwrap()
     }
 
     async fn acknowledge(&self, event: &TakenEvent) -> Result<(), InboxError> {
@@ -167,6 +172,39 @@ async fn an_event_is_taken_by_one_node_and_seen_by_all() {
     let discarded = a.inbox.discard(LATER, &of_a, DeadLetters::Ids(vec!["2".to_owned()])).await.unwrap();
     assert_eq!(discarded, 1);
     b.reaches(&of_a, "2", |state| matches!(state, Some(EventState::Discarded { .. }))).await;
+}
+
+/// The clock of `b` is an hour ahead of that of `a`.
+#[tokio::test]
+async fn clocks_an_hour_apart_delay_nothing_but_what_is_to_wait() {
+    const HOUR: u64 = 3_600_000;
+    let Some(server) = Server::start("clocks_an_hour_apart_delay_nothing_but_what_is_to_wait") else {
+        return;
+    };
+    let (a, b, [of_a, of_b]) = two(&server).await;
+    let now = 1_000_000;
+    let put = async |member: &Member, now: u64, trigger: &str| {
+        let event = NewEvent { due_ms: now, ..event(trigger, "1") };
+        member.inbox.put(now, vec![event], Vec::new()).await.unwrap();
+    };
+    // What is due at once is so by the clock of whoever has it.
+    put(&b, now + HOUR, &of_a).await;
+    put(&a, now, &of_b).await;
+    a.reaches(&of_a, "1", Option::is_some).await;
+    b.reaches(&of_b, "1", Option::is_some).await;
+    let (first, second) = (a.take_at(now).await.remove(0), b.take_at(now + HOUR).await.remove(0));
+    // What waits does so by the clock of its holder.
+    let retry = |now: u64| Finish::Retry { due_ms: now + 10, reason: "503".to_owned() };
+    a.inbox.finish(now, first.receipt, retry(now)).await.unwrap();
+    b.inbox.finish(now + HOUR, second.receipt, retry(now + HOUR)).await.unwrap();
+    assert!(a.take_at(now + 9).await.is_empty() && b.take_at(now + HOUR + 9).await.is_empty());
+    assert_eq!(a.take_at(now + 10).await.len(), 1);
+    // Another holder has it later or sooner by as much as its clock differs, and once.
+    drop(b);
+    a.holds(&[&of_b], true).await;
+    let of = |taken: &[TakenEvent]| taken.iter().map(|event| event.trigger.to_string()).collect::<Vec<_>>();
+    assert_eq!(of(&a.take_at(now + 20).await), Vec::<String>::new());
+    assert_eq!(of(&a.take_at(now + HOUR + 10).await), [of_b]);
 }
 
 #[tokio::test]

@@ -83,6 +83,38 @@ async fn what_is_wrong_with_a_stream_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn every_stream_with_another_setting_is_named() {
+    let Some(server) = Server::start("every_stream_with_another_setting_is_named") else { return };
+    make(&[server.url()], 1).await;
+    let jetstream = jetstream::new(async_nats::connect(server.url()).await.unwrap());
+    let update = async |stream: &str, setting: &str, value: serde_json::Value| {
+        let info = format!("STREAM.INFO.{stream}");
+        let mut info: serde_json::Value = jetstream.request(info, &serde_json::json!({})).await.unwrap();
+        let before = info["config"][setting].take();
+        info["config"][setting] = value;
+        let update = format!("STREAM.UPDATE.{stream}");
+        let updated: serde_json::Value = jetstream.request(update, &info["config"]).await.unwrap();
+        assert!(updated.get("error").is_none(), "{updated}");
+        before
+    };
+    // What would lose messages, serve old ones, or hide who wrote last.
+    for (stream, setting, value, expected) in [
+        ("WASM_FN_TEST", "discard", "old".into(), "\"new\""),
+        ("OBJ_wasm-fn-test-components", "max_age", 3_600_000_000_000_u64.into(), "0"),
+        ("WASM_FN-TEST-BUCKETS", "max_msgs_per_subject", 2.into(), "1"),
+        ("WASM_FN-TEST-EVENTS", "allow_direct", true.into(), "false"),
+        ("WASM_FN-TEST-COORDINATION", "max_msgs", 7.into(), "-1"),
+    ] {
+        let found: serde_json::Value = value;
+        let before = update(stream, setting, found.clone()).await;
+        let text = format!("setting {setting} of the stream {stream} is {found}, expected {expected}");
+        assert_eq!(outside(options(&[server.url()], "a")).await, text);
+        update(stream, setting, before).await;
+    }
+    Cluster::start(options(&[server.url()], "a")).unwrap().joined().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn another_cluster_and_another_format_are_refused() {
     let test = "another_cluster_and_another_format_are_refused";
     let Some(server) = Server::start(test) else { return };

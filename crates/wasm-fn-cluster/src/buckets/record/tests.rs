@@ -44,6 +44,25 @@ fn a_deleted_bucket_comes_back_only_for_who_knows_that_it_is_gone() {
     assert_eq!(gone.fate("a", 10), Fate::Forgotten);
 }
 
+/// Records as this format has been written; another release may read them, or may have written them.
+const WRITTEN: &str = include_str!("../../../formats/1/bucket.json");
+const WRITTEN_GONE: &str = include_str!("../../../formats/1/bucket-gone.json");
+
+#[test]
+fn records_of_this_format_are_written_and_read_as_ever() {
+    let live = after(&after(&NOTHING, "a", 10), "b", 20);
+    assert_eq!(live.record.as_ref().unwrap().to_bytes(), WRITTEN.trim_end());
+    let gone = live.deleted(Revision(9)).unwrap();
+    assert_eq!(gone.to_bytes(), WRITTEN_GONE.trim_end());
+    for (written, expected) in [(WRITTEN, live.record.as_ref().unwrap()), (WRITTEN_GONE, &gone)] {
+        // A later release that keeps the format may say more.
+        let more = written.replacen('{', "{\"later\":[1],", 1);
+        for text in [written, &more] {
+            assert_eq!(Head::read(20, text.as_bytes()).unwrap().record.as_ref(), Some(expected));
+        }
+    }
+}
+
 #[test]
 fn a_newer_format_is_named() {
     let text = r#"{"format":2,"id":"x","made":1,"bytes":1,"keys":1}"#;

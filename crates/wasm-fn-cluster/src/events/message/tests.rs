@@ -59,6 +59,25 @@ fn changes_are_read_as_they_were_written() {
     assert_eq!(read(&message), Ok(Changes { process: "p".to_owned(), now_ms: 99, changes, mark }));
 }
 
+/// Changes as this format has been written; another release may read them, or may have written them.
+const WRITTEN: &[u8] = include_bytes!("../../../formats/1/changes.bin");
+
+#[test]
+fn changes_of_this_format_are_written_and_read_as_ever() {
+    let changes = every_change();
+    assert_eq!(write("p", 99, changes.iter()), WRITTEN);
+    let read_back = read(&Bytes::from_static(WRITTEN)).unwrap();
+    assert_eq!((&read_back.changes, read_back.now_ms, read_back.process.as_str()), (&changes, 99, "p"));
+    // A later release that keeps the format may say more.
+    let (length, rest) = WRITTEN.split_first_chunk().unwrap();
+    let (more, length) = (b"{\"later\":[1],", u32::from_le_bytes(*length));
+    let mut said = BytesMut::new();
+    said.put_u32_le(length + u32::try_from(more.len()).unwrap() - 1);
+    said.put_slice(more);
+    said.put_slice(&rest[1..]);
+    assert_eq!(read(&said.freeze()).unwrap().changes, changes);
+}
+
 #[test]
 fn what_is_no_message_is_refused() {
     let whole = write("p", 99, every_change().iter());

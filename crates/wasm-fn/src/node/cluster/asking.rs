@@ -158,7 +158,40 @@ fn unpack(packed: &[u8]) -> io::Result<NodeAnswer> {
 
 #[cfg(test)]
 mod tests {
+    use wasm_fn_api::RightsSpec;
+
     use super::*;
+
+    /// A node of another release has to read what this one seals, and writes it as here.
+    #[test]
+    fn questions_and_answers_are_written_and_read_as_ever() {
+        let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+        let rights =
+            RightsSpec { roles: words(&["viewer"]), functions: words(&["shop-*"]), stages: words(&["live"]) };
+        let (target, actor) = ("/v1/functions?limit=3".to_owned(), "ana".to_owned());
+        let question = NodeQuestion { target, actor, rights };
+        let written = "{\"target\":\"/v1/functions?limit=3\",\"actor\":\"ana\",\"rights\":{\"roles\":[\"viewer\"],\
+                       \"functions\":[\"shop-*\"],\"stages\":[\"live\"]}}";
+        assert_eq!(serde_json::to_string(&question).unwrap(), written);
+        // A later release may say more.
+        let more = written.replacen('{', "{\"later\":[1],", 1);
+        for text in [written, &more] {
+            assert_eq!(serde_json::from_str::<NodeQuestion>(text).unwrap(), question);
+        }
+        let answer = |head: &str| {
+            let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+            encoder.write_all(head.as_bytes()).unwrap();
+            encoder.write_all(b"\nbody\n").unwrap();
+            unpack(&encoder.finish().unwrap()).unwrap()
+        };
+        let expected =
+            NodeAnswer { status: 200, media_type: "text/plain".to_owned(), body: Bytes::from("body\n") };
+        assert_eq!(answer(r#"{"status":200,"media_type":"text/plain"}"#), expected);
+        assert_eq!(answer(r#"{"later":1,"status":200,"media_type":"text/plain"}"#), expected);
+        let mut plain = Vec::new();
+        GzDecoder::new(&*pack(&expected).unwrap()).read_to_end(&mut plain).unwrap();
+        assert_eq!(plain, b"{\"status\":200,\"media_type\":\"text/plain\"}\nbody\n");
+    }
 
     #[test]
     fn answer_is_packed_and_one_that_is_too_long_says_so() {
