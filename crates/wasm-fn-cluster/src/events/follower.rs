@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     ClusterError,
-    link::{AskError, Kept, MESSAGE_ID, Session, StreamInfo, Subscription},
+    link::{AskError, DEPOSED_LEADER_MAX, Kept, MESSAGE_ID, Session, StreamInfo, Subscription},
 };
 
 /// How often the log is asked for its last message.
@@ -26,10 +26,6 @@ const CHECK_EVERY: Duration = Duration::from_secs(1);
 
 /// Longest time for each answer.
 const PATIENCE: Duration = Duration::from_secs(2);
-
-/// For how long a log may end before what was applied does: a server that was deposed as the leader answers
-/// for up to ten seconds (nats-server, `lostQuorumIntervalDefault`).
-const DEPOSED_LEADER_MAX: Duration = Duration::from_secs(12);
 
 /// How soon a log that is not obeyed, or an inbox that takes nothing, is tried again.
 const FAULT_WAIT: Duration = Duration::from_secs(1);
@@ -46,8 +42,15 @@ const BYTES_MAX: usize = 8 << 20;
 /// The header with the number of a message that the broker tells of.
 const SEQUENCE: &str = "Nats-Sequence";
 
-/// An answer that is waited for, with what was applied when it was asked for.
-type Checking = Pin<Box<dyn Future<Output = (u64, Result<Option<StreamInfo>, ClusterError>)> + Send>>;
+/// An answer that is waited for, with what was known when it was asked for.
+type Checking = Pin<Box<dyn Future<Output = (Begun, Result<Option<StreamInfo>, ClusterError>)> + Send>>;
+
+/// When the log was asked for its last message, and what was applied then, which it has to have.
+#[derive(Clone, Copy)]
+struct Begun {
+    when: Instant,
+    at: u64,
+}
 
 /// Why the follower stops to follow over a connection.
 enum End {
@@ -146,23 +149,23 @@ impl Following<'_> {
                 _ = ticks.tick() => {
                     checking.get_or_insert_with(|| {
                         let (session, names) = (self.session.clone(), self.inner.options.names.clone());
-                        let at = self.inner.place().sequence;
-                        Box::pin(async move { (at, session.stream(&names.events, PATIENCE).await) })
+                        let begun = Begun { when: Instant::now(), at: self.inner.place().sequence };
+                        Box::pin(async move { (begun, session.stream(&names.events, PATIENCE).await) })
                     });
                 }
-                (at, info) = check => {
+                (begun, info) = check => {
                     checking = None;
-                    self.take(at, info, shorter).await?;
+                    self.take(begun, info, shorter).await?;
                 }
             }
             self.catch_up().await?;
         }
     }
 
-    /// Takes what the broker says of the log, which has at least what was applied up to `at`.
+    /// Takes what the broker says of the log.
     async fn take(
         &mut self,
-        at: u64,
+        Begun { when, at }: Begun,
         info: Result<Option<StreamInfo>, ClusterError>,
         shorter: &mut Option<Instant>,
     ) -> Result<(), End> {
@@ -178,10 +181,10 @@ impl Following<'_> {
             return Err(End::Fault(diverged(place.sequence, reason)));
         }
         if info.state.last < at {
-            let since = *shorter.get_or_insert(self.answered);
+            let since = *shorter.get_or_insert(when);
             let last = info.state.last;
             let reason = format!("log of the inbox ends with {last}, expected {at} or a later one");
-            if info.cluster.is_none() || since.elapsed() > DEPOSED_LEADER_MAX {
+            if info.cluster.is_none() || when.saturating_duration_since(since) > DEPOSED_LEADER_MAX {
                 return Err(End::Fault(diverged(last + 1, reason)));
             }
             tracing::warn!(reason, "log of the inbox is not followed");

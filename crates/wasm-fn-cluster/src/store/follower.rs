@@ -18,7 +18,7 @@ use super::{
 use crate::{
     Replica,
     contact::patience,
-    link::{AskError, Session, Subscription},
+    link::{AskError, DEPOSED_LEADER_MAX, Session, Subscription},
     snapshots::SnapshotError,
 };
 
@@ -26,10 +26,6 @@ use crate::{
 /// may be late without the node being out of touch.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
 const CHECKS_IN_LEASE: u32 = 5;
-
-/// For how long a log may end before the replica does: a server that was deposed as the leader answers for up
-/// to ten seconds (nats-server, `lostQuorumIntervalDefault`).
-const DEPOSED_LEADER_MAX: Duration = Duration::from_secs(12);
 
 /// For how long a message may be gone of a log that was just asked for its state, and is trimmed meanwhile.
 const TRIMMED_WAIT: Duration = Duration::from_secs(3);
@@ -208,7 +204,7 @@ impl<R: Replica> Following<'_, R> {
         if state.last < at.0 {
             let since = *shorter.get_or_insert(when);
             let reason = format!("log ends with revision {}, expected {at} or a later one", state.last);
-            if !state.is_replicated || since.elapsed() > DEPOSED_LEADER_MAX {
+            if !state.is_replicated || when.saturating_duration_since(since) > DEPOSED_LEADER_MAX {
                 let revision = Revision(state.last).next();
                 return Err(End::Fault(Fault::Diverged { revision, reason }));
             }
@@ -226,7 +222,7 @@ impl<R: Replica> Following<'_, R> {
             .as_ref()
             .is_none_or(|checked| (&checked.created, checked.first) != (&state.created, state.first));
         if is_other {
-            if !self.check_end(&state).await? {
+            if !self.check_end(&state, when).await? {
                 return Ok(());
             }
             (self.checked, self.missed) = (Some(state.clone()), None);
@@ -245,35 +241,41 @@ impl<R: Replica> Following<'_, R> {
         self.checked = None;
     }
 
-    /// Compares the replica's end with the log, which reaches that far. Where the log begins later, the
-    /// replica goes on from a snapshot. Returns whether the log goes on from the replica's end.
-    async fn check_end(&mut self, state: &LogState) -> Result<bool, End> {
+    /// Compares the replica's end with the log, which reached that far at `when`. Where the log begins later,
+    /// the replica goes on from a snapshot. Returns whether the log goes on from the replica's end.
+    async fn check_end(&mut self, state: &LogState, when: Instant) -> Result<bool, End> {
         let end = self.inner.end.lock().await.clone();
         let names = &self.inner.options.names;
         let wait = patience(self.inner.options.lease);
         match reading::check_end(self.session, names, state, end.as_ref(), wait).await {
             Ok(()) => Ok(true),
             Err(ReadError::Behind(first)) => {
-                self.skip_to(state, first, end).await?;
+                self.skip_to(state, when, first, end).await?;
                 Ok(false)
             }
             Err(ReadError::Fault(fault)) => Err(End::Fault(fault)),
             // It may have been trimmed since it was asked for its state.
             Err(ReadError::Missing(sequence)) => {
                 let reason = "log has no record of that revision".to_owned();
-                self.missed(state, Revision(sequence), reason)?;
+                self.missed(state, when, Revision(sequence), reason)?;
                 Ok(false)
             }
             Err(ReadError::Unanswered(error)) => Err(End::Lost(error.to_string())),
         }
     }
 
-    /// The broker does not have what the replica needs to go on from `revision`. That is so for a moment if
-    /// another node trims the log, or if a server answers that leads no longer.
-    fn missed(&mut self, state: &LogState, revision: Revision, reason: String) -> Result<(), End> {
-        let since = *self.missed.get_or_insert_with(Instant::now);
+    /// The broker, asked at `when`, does not have what the replica needs to go on from `revision`. That is so
+    /// for a moment if another node trims the log, or if a server answers that leads no longer.
+    fn missed(
+        &mut self,
+        state: &LogState,
+        when: Instant,
+        revision: Revision,
+        reason: String,
+    ) -> Result<(), End> {
+        let since = *self.missed.get_or_insert(when);
         let wait = if state.is_replicated { DEPOSED_LEADER_MAX } else { TRIMMED_WAIT };
-        if since.elapsed() > wait {
+        if when.saturating_duration_since(since) > wait {
             return Err(End::Fault(Fault::Diverged { revision, reason }));
         }
         self.doubt(reason);
@@ -282,7 +284,13 @@ impl<R: Replica> Following<'_, R> {
 
     /// Goes on from the newest snapshot, since the log begins with the revision `first`, later than `end`,
     /// which the replica ends with. What is not possible now is tried again.
-    async fn skip_to(&mut self, state: &LogState, first: Revision, end: Option<Record>) -> Result<(), End> {
+    async fn skip_to(
+        &mut self,
+        state: &LogState,
+        when: Instant,
+        first: Revision,
+        end: Option<Record>,
+    ) -> Result<(), End> {
         let at = end.as_ref().map_or(Revision(0), |end| end.revision);
         let (inner, session) = (self.inner, self.session);
         let StoreOptions { snapshots, replica, chain, .. } = &inner.options;
@@ -308,7 +316,7 @@ impl<R: Replica> Following<'_, R> {
             }
             Ok(None) => {
                 let reason = format!("log begins with revision {first}, expected {}", at.next());
-                self.missed(state, at.next(), reason)
+                self.missed(state, when, at.next(), reason)
             }
             Err(SnapshotError::Diverged { revision, reason }) => {
                 Err(End::Fault(Fault::Diverged { revision, reason }))

@@ -109,7 +109,7 @@ impl Fault {
                 let nodes = if dice.chance(0.15) { Nodes((1 << nodes) - 1) } else { some(dice) };
                 Self::Cut { nodes, to, from, for_ms }
             }
-            11 => Self::Depose { nodes: some(dice), for_ms: for_ms.min(9500) },
+            11 => Self::Depose { nodes: some(dice), for_ms },
             12 | 13 => Self::Stall { for_ms },
             _ => {
                 let (changes, elects_ms) = (0, dice.within(0..=4000));
