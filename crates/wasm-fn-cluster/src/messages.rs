@@ -8,7 +8,10 @@ use std::{fmt, sync::Arc, time::Duration};
 use async_nats::HeaderMap;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::{
+    sync::watch,
+    time::{Instant, MissedTickBehavior, interval, sleep},
+};
 use tokio_util::sync::CancellationToken;
 use wasm_fn_core::{NodeName, Revision};
 
@@ -21,6 +24,10 @@ use crate::{
 
 /// How often a node says that it is there.
 const PRESENCE_EVERY: Duration = Duration::from_secs(1);
+
+/// How long a node listens to others over a new connection before it takes what the broker says: those that
+/// it was not heard by lately answer at once.
+const INTRODUCTION: Duration = Duration::from_millis(250);
 
 /// Longest message in bytes.
 pub const MESSAGE_BYTES_MAX: usize = 512 << 10;
@@ -63,6 +70,8 @@ struct Shared {
     program: String,
     inbox: Inbox,
     presence: Presence,
+    /// The number of the connection over which others have heard of this node, and told of themselves.
+    introduced: watch::Sender<u64>,
 }
 
 impl fmt::Debug for Messages {
@@ -83,7 +92,8 @@ impl Messages {
         stop: CancellationToken,
     ) -> Self {
         let (inbox, presence) = (Inbox::default(), Presence::default());
-        let shared = Arc::new(Shared { link, names, node, instance, program, inbox, presence });
+        let introduced = watch::channel(0).0;
+        let shared = Arc::new(Shared { link, names, node, instance, program, inbox, presence, introduced });
         let messages = Self { shared };
         let running = messages.clone();
         tokio::spawn(async move {
@@ -137,6 +147,13 @@ impl Messages {
         self.shared.presence.furthest(Instant::now())
     }
 
+    /// Waits until the nodes that are there could tell what they have, over `session`.
+    pub(crate) async fn introduced(&self, session: &Session) {
+        let mut introduced = self.shared.introduced.subscribe();
+        // This has the sender.
+        let _ = introduced.wait_for(|number| *number >= session.number()).await;
+    }
+
     /// The other processes of the cluster that were heard of in the last minute.
     pub fn members(&self) -> Vec<Member> {
         self.shared.presence.members(Instant::now())
@@ -181,19 +198,27 @@ impl Messages {
         let Ok(mut heard) = session.subscribe(&self.shared.names.peers).await else { return };
         let mut ticks = interval(PRESENCE_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut introduction = std::pin::pin!(sleep(INTRODUCTION));
+        let mut is_introduced = false;
         loop {
             tokio::select! {
                 biased;
-                _ = ticks.tick() => {
-                    if let Some(own) = self.shared.presence.own(&self.shared.program) {
-                        self.send(Some(HERE), own);
-                    }
+                _ = ticks.tick() => self.tell_presence(),
+                () = &mut introduction, if !is_introduced => {
+                    is_introduced = true;
+                    self.shared.introduced.send_replace(session.number());
                 }
                 message = heard.next() => {
                     let Some(message) = message else { return };
                     self.take(message);
                 }
             }
+        }
+    }
+
+    fn tell_presence(&self) {
+        if let Some(own) = self.shared.presence.own(&self.shared.program) {
+            self.send(Some(HERE), own);
         }
     }
 
@@ -207,7 +232,12 @@ impl Messages {
         let Ok(from) = from.parse::<NodeName>() else { return };
         match header(KIND) {
             None => self.shared.inbox.put(NodeMessage { from, body: message.payload }),
-            Some(HERE) => self.shared.presence.heard(from, instance, &message.payload, Instant::now()),
+            Some(HERE) => {
+                // Whoever is back may not know what this node has.
+                if self.shared.presence.heard(from, instance, &message.payload, Instant::now()) {
+                    self.tell_presence();
+                }
+            }
             Some(LEAVING) => self.shared.presence.left(instance),
             Some(_) => {}
         }

@@ -16,6 +16,9 @@ use super::PRESENCE_TEXT_BYTES_MAX;
 /// For how long a process is remembered that is not heard any more.
 const AGE_MAX: Duration = Duration::from_secs(60);
 
+/// After how much time without a word a process is told who else is there: some words may be lost.
+const SILENCE: Duration = Duration::from_secs(3);
+
 /// Processes that are remembered at most.
 const MEMBERS_MAX: usize = 1000;
 
@@ -105,17 +108,19 @@ impl Presence {
         Some(serde_json::to_vec(&told).expect("a struct of texts and numbers is JSON").into())
     }
 
-    /// Takes what another process told at `now`.
-    pub(super) fn heard(&self, name: NodeName, instance: &str, told: &[u8], now: Instant) {
-        let Ok(told) = serde_json::from_slice::<Told>(told) else { return };
+    /// Takes what another process told at `now`. Returns whether it was not heard lately.
+    pub(super) fn heard(&self, name: NodeName, instance: &str, told: &[u8], now: Instant) -> bool {
+        let Ok(told) = serde_json::from_slice::<Told>(told) else { return false };
         let is_short = instance.len() <= WORD_BYTES_MAX
             && told.program.len() <= WORD_BYTES_MAX
             && told.text.len() <= PRESENCE_TEXT_BYTES_MAX;
         let mut known = self.known();
         known.others.retain(|_, heard| now.saturating_duration_since(heard.at) < AGE_MAX);
-        if is_short && (known.others.len() < MEMBERS_MAX || known.others.contains_key(instance)) {
-            known.others.insert(instance.to_owned(), Heard { name, told, at: now });
+        if !is_short || (known.others.len() >= MEMBERS_MAX && !known.others.contains_key(instance)) {
+            return false;
         }
+        let before = known.others.insert(instance.to_owned(), Heard { name, told, at: now });
+        before.is_none_or(|before| now.saturating_duration_since(before.at) >= SILENCE)
     }
 
     pub(super) fn left(&self, instance: &str) {

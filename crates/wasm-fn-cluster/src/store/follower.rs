@@ -131,6 +131,7 @@ async fn follow<R: Replica>(inner: &Arc<Inner<R>>, session: &Session, shorter: &
         Ok(told) => told,
         Err(error) => return End::Lost(error.to_string()),
     };
+    inner.options.messages.introduced(session).await;
     match following.run(&mut told, shorter).await {
         Ok(never) => match never {},
         Err(end) => end,

@@ -197,6 +197,38 @@ async fn a_node_adds_nothing_to_a_log_that_lost_what_another_node_has() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_starts_hears_first_what_a_broker_has_lost() {
+    let test = "a_node_that_starts_hears_first_what_a_broker_has_lost";
+    let Some(mut server) = Server::start(test) else { return };
+    let brokers = [server.url()];
+    make(&brokers, 1).await;
+    let a = Node::joined(options(&brokers, "a")).await;
+    a.commit("x").await.unwrap();
+    server.kill();
+    let saved = server.save();
+    server.start_again();
+    commit_at_last(&a, "y").await;
+    server.kill();
+    server.put_back(&saved);
+    server.start_again();
+    assert!(a.store.follow(Revision(2)).await.is_err());
+    // It has nothing, and never heard of anybody.
+    let b = Node::start(options(&brokers, "b")).await;
+    let contact = b.cluster.contact();
+    let doubts = async {
+        loop {
+            match contact.state() {
+                ContactState::In => panic!("it is in touch with a log that lost what another node has"),
+                ContactState::Out { reason, .. } if reason.contains("and the node a has 2") => return,
+                ContactState::Out { .. } => tokio::task::yield_now().await,
+            }
+        }
+    };
+    tokio::time::timeout(super::PATIENCE, doubts).await.unwrap();
+    assert_eq!(b.store.revision(), Revision(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_record_that_does_not_follow_is_named_and_not_obeyed() {
     let test = "a_record_that_does_not_follow_is_named_and_not_obeyed";
     let Some(server) = Server::start(test) else { return };

@@ -15,9 +15,10 @@ fn told(revision: u64) -> Bytes {
 fn who_was_heard_is_known_for_a_minute() {
     let (presence, began) = (Presence::default(), Instant::now());
     let at = |seconds| began + Duration::from_secs(seconds);
-    presence.heard("a".parse().unwrap(), "1", &told(5), at(0));
-    presence.heard("b".parse().unwrap(), "2", &told(6), at(30));
-    presence.heard("a".parse().unwrap(), "1", &told(7), at(20));
+    assert!(presence.heard("a".parse().unwrap(), "1", &told(5), at(0)));
+    assert!(!presence.heard("a".parse().unwrap(), "1", &told(6), at(2)));
+    assert!(presence.heard("b".parse().unwrap(), "2", &told(6), at(30)));
+    assert!(presence.heard("a".parse().unwrap(), "1", &told(7), at(20)), "it was away");
     let members = presence.members(at(40));
     let shown: Vec<_> = members.iter().map(|m| (m.name.as_str(), m.revision.0, m.age.as_secs())).collect();
     assert_eq!(shown, [("a", 7, 20), ("b", 6, 10)]);
