@@ -2,11 +2,12 @@
 //! ago.
 //!
 //! Two proofs are needed, each as old as the question that led to it. The leader of the log said which commit
-//! was the last, and this node has it. And a majority of the brokers wrote what this node sent, since a
+//! was the last, and this node has published it. And a majority of the brokers wrote what this node sent, since a
 //! leader that others have deposed does not know it yet. Time is an argument in [`Proofs`], which is pure; it
 //! is counted from before a question was sent, on a clock that goes on while the process is stopped.
 
 use std::{
+    collections::VecDeque,
     fmt,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -14,8 +15,12 @@ use std::{
 
 use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
+use wasm_fn_core::Revision;
 
 use crate::looking;
+
+/// Proofs at most that wait until what they are about is published.
+const UNPUBLISHED_MAX: usize = 64;
 
 /// What part of a lease is left unused, for clocks that run at different speeds.
 const MARGIN_DIVISOR: u32 = 10;
@@ -51,6 +56,12 @@ struct Shared {
 
 struct Kept {
     proofs: Proofs<Instant>,
+    /// What the node has published; everything until it says.
+    published: Revision,
+    /// When the log was asked, and what it ended with: the newest that was published, and those that are not,
+    /// in their order.
+    newest: Option<(Instant, Revision)>,
+    unpublished: VecDeque<(Instant, Revision)>,
     reason: String,
     /// When there was no proof yet.
     began: Instant,
@@ -97,7 +108,14 @@ impl Contact {
     /// Looks at the clock, on the current tokio runtime, until `stop`.
     pub(crate) fn start(lease: Duration, stop: CancellationToken) -> Self {
         let reason = "there was no connection to the broker yet".to_owned();
-        let kept = Kept { proofs: Proofs::default(), reason: reason.clone(), began: Instant::now() };
+        let kept = Kept {
+            proofs: Proofs::default(),
+            published: Revision(u64::MAX),
+            newest: None,
+            unpublished: VecDeque::new(),
+            reason: reason.clone(),
+            began: Instant::now(),
+        };
         let (sender, _) = watch::channel(ContactState::Out { since_ms: unix_ms(Duration::ZERO), reason });
         let contact = Self { shared: Arc::new(Shared { lease, state: Mutex::new(kept), sender }) };
         let looking = contact.clone();
@@ -123,14 +141,27 @@ impl Contact {
         self.shared.sender.subscribe()
     }
 
-    /// The node has what the log's leader had when it was asked, at `asked` or later.
-    pub(crate) fn caught_up(&self, asked: Instant) {
-        self.note(|proofs| proofs.log = proofs.log.max(Some(asked)));
+    /// The node publishes what it has from now on, and has published `revision`. Until it says so for the
+    /// first time, it has published what its replica has.
+    pub fn published(&self, revision: Revision) {
+        self.kept().publish(revision);
+        self.look();
+    }
+
+    /// The node's replica has everything up to `last`, with which the log of the leader ended when it was
+    /// asked, at `asked` or later.
+    pub(crate) fn caught_up(&self, asked: Instant, last: Revision) {
+        self.kept().caught_up(asked, last);
+        self.look();
     }
 
     /// A majority wrote what was sent at `asked`.
     pub(crate) fn written(&self, asked: Instant) {
-        self.note(|proofs| proofs.majority = proofs.majority.max(Some(asked)));
+        {
+            let proofs = &mut self.kept().proofs;
+            proofs.majority = proofs.majority.max(Some(asked));
+        }
+        self.look();
     }
 
     /// Why there will be no proof, or there was none lately.
@@ -141,11 +172,6 @@ impl Contact {
     /// Why there was no proof lately.
     pub(crate) fn reason(&self) -> String {
         self.kept().reason.clone()
-    }
-
-    fn note(&self, change: impl FnOnce(&mut Proofs<Instant>)) {
-        change(&mut self.kept().proofs);
-        self.look();
     }
 
     fn look(&self) -> ContactState {
@@ -182,6 +208,33 @@ impl Contact {
     fn kept(&self) -> std::sync::MutexGuard<'_, Kept> {
         // Nothing panics while holding the lock.
         self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Kept {
+    fn publish(&mut self, revision: Revision) {
+        self.published = revision;
+        // Only at first: what is published grows after that.
+        if let Some(newest) = self.newest.take_if(|(_, last)| *last > revision) {
+            self.proofs.log = None;
+            self.unpublished.push_front(newest);
+        }
+        self.prove();
+    }
+
+    fn caught_up(&mut self, asked: Instant, last: Revision) {
+        if self.unpublished.len() == UNPUBLISHED_MAX {
+            self.unpublished.pop_front();
+        }
+        self.unpublished.push_back((asked, last));
+        self.prove();
+    }
+
+    fn prove(&mut self) {
+        while let Some((asked, last)) = self.unpublished.pop_front_if(|(_, last)| *last <= self.published) {
+            self.newest = Some((asked, last));
+            self.proofs.log = self.proofs.log.max(Some(asked));
+        }
     }
 }
 

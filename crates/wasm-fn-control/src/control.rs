@@ -261,8 +261,11 @@ impl<H: Host, S: Store> Control<H, S> {
         self.state.load_full()
     }
 
-    /// Makes `state` the published one.
+    /// Makes `state` the published one. Its table has been.
     fn show(&self, state: Arc<State>, hash: Hash) {
+        if let Some(peers) = &self.peers {
+            peers.published(state.revision());
+        }
         self.head.send_replace(NotedHead { revision: state.revision(), hash });
         self.state.store(Arc::clone(&state));
         self.followers.send_replace(state);

@@ -258,6 +258,7 @@ pub(crate) struct FakePeers {
     pub(crate) wanted: watch::Sender<BTreeSet<String>>,
     /// What this node told the others.
     pub(crate) told: Mutex<Vec<Bytes>>,
+    pub(crate) published: watch::Sender<Revision>,
 }
 
 impl FakePeers {
@@ -269,6 +270,7 @@ impl FakePeers {
             leases: watch::Sender::default(),
             wanted: watch::Sender::default(),
             told: Mutex::default(),
+            published: watch::Sender::default(),
         })
     }
 }
@@ -284,6 +286,10 @@ impl Peers for FakePeers {
 
     fn hear(&self) -> PeerFuture<'_, PeerMessage> {
         Box::pin(std::future::pending())
+    }
+
+    fn published(&self, revision: Revision) {
+        self.published.send_replace(revision);
     }
 
     fn is_in_touch(&self) -> bool {

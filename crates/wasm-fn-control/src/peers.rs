@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, future::Future, pin::Pin};
 
 use bytes::Bytes;
 use tokio::sync::watch;
-use wasm_fn_core::NodeName;
+use wasm_fn_core::{NodeName, Revision};
 
 pub(crate) use exchange::Exchange;
 
@@ -50,6 +50,10 @@ pub trait Peers: Send + Sync + 'static {
     /// Waits for the next message of another node. There is one reader. If it does not keep up, the oldest
     /// messages are lost.
     fn hear(&self) -> PeerFuture<'_, PeerMessage>;
+
+    /// This node has published everything up to `revision`. It is in touch only if that is what its cluster had
+    /// lately.
+    fn published(&self, revision: Revision);
 
     /// Whether the node is in touch with its cluster, at this moment.
     fn is_in_touch(&self) -> bool;

@@ -24,7 +24,7 @@ async fn it_is_out_of_touch_by_time_alone() {
     let contact = Contact::start(LEASE, CancellationToken::new());
     let mut states = contact.watch();
     assert!(!contact.is_in_touch());
-    contact.caught_up(Instant::now());
+    contact.caught_up(Instant::now(), Revision(1));
     assert!(!contact.is_in_touch());
     contact.written(Instant::now());
     assert!(contact.is_in_touch());
@@ -38,17 +38,53 @@ async fn it_is_out_of_touch_by_time_alone() {
 #[tokio::test(start_paused = true)]
 async fn it_looks_at_the_clock_when_it_is_asked() {
     let contact = Contact::start(LEASE, CancellationToken::new());
-    contact.caught_up(Instant::now());
+    contact.caught_up(Instant::now(), Revision(1));
     contact.written(Instant::now());
     let states = contact.watch();
     // No task of the runtime has run in between.
     tokio::time::advance(LEASE - Duration::from_millis(501)).await;
     assert!(contact.is_in_touch());
-    contact.caught_up(Instant::now() - Duration::from_secs(60));
+    contact.caught_up(Instant::now() - Duration::from_secs(60), Revision(1));
     assert!(contact.is_in_touch(), "an older proof takes nothing back");
     tokio::time::advance(Duration::from_millis(1)).await;
     assert!(!contact.is_in_touch());
     assert!(matches!(*states.borrow(), ContactState::Out { .. }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_published_yet_is_not_known_yet() {
+    let contact = Contact::start(LEASE, CancellationToken::new());
+    contact.caught_up(Instant::now(), Revision(7));
+    contact.written(Instant::now());
+    assert!(contact.is_in_touch(), "nobody publishes anything yet");
+    contact.published(Revision(5));
+    assert!(!contact.is_in_touch());
+    contact.caught_up(Instant::now(), Revision(8));
+    contact.published(Revision(6));
+    assert!(!contact.is_in_touch());
+    contact.published(Revision(7));
+    assert!(contact.is_in_touch(), "an older proof is one");
+    tokio::time::advance(Duration::from_secs(3)).await;
+    contact.written(Instant::now());
+    contact.caught_up(Instant::now(), Revision(9));
+    contact.published(Revision(8));
+    tokio::time::advance(Duration::from_secs(2)).await;
+    assert!(!contact.is_in_touch(), "of the newest, one change is missing");
+    contact.published(Revision(9));
+    assert!(contact.is_in_touch());
+}
+
+#[tokio::test(start_paused = true)]
+async fn proofs_that_wait_are_bounded() {
+    let contact = Contact::start(LEASE, CancellationToken::new());
+    contact.written(Instant::now());
+    contact.published(Revision(0));
+    for revision in 1..=1000 {
+        contact.caught_up(Instant::now(), Revision(revision));
+    }
+    assert_eq!(contact.kept().unpublished.len(), UNPUBLISHED_MAX);
+    contact.published(Revision(1000));
+    assert!(contact.is_in_touch());
 }
 
 #[test]

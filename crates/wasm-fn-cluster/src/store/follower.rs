@@ -337,8 +337,8 @@ impl<R: Replica> Following<'_, R> {
         }
         loop {
             let at = self.inner.head.borrow().revision;
-            while let Some((asked, _)) = self.unproved.pop_front_if(|(_, last)| *last <= at.0) {
-                self.inner.options.contact.caught_up(asked);
+            while let Some((asked, last)) = self.unproved.pop_front_if(|(_, last)| *last <= at.0) {
+                self.inner.options.contact.caught_up(asked, Revision(last));
             }
             if at.0 >= self.target {
                 return Ok(());

@@ -55,6 +55,7 @@ impl<H: Host, S: Store> Control<H, S> {
     /// Starts to follow the other nodes, if there are any.
     pub(super) fn begin_following(self: &Arc<Self>) {
         let Some(peers) = &self.peers else { return };
+        peers.published(self.state().revision());
         if *peers.touch().borrow() != Touch::In {
             self.stand_apart(true);
         }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tokio::sync::watch;
 use wasm_fn_cluster::{Cluster, ContactState};
 use wasm_fn_control::peers::{PeerFuture, PeerMessage, Peers, Touch};
-use wasm_fn_core::NodeName;
+use wasm_fn_core::{NodeName, Revision};
 
 pub(super) struct SimPeers {
     name: NodeName,
@@ -52,6 +52,10 @@ impl Peers for SimPeers {
             let message = self.cluster.messages().hear().await;
             PeerMessage { from: message.from, body: message.body }
         })
+    }
+
+    fn published(&self, revision: Revision) {
+        self.cluster.contact().published(revision);
     }
 
     fn is_in_touch(&self) -> bool {

@@ -10,7 +10,7 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 use tokio::sync::{Notify, watch};
 use wasm_fn_cluster::{Cluster, ContactState, HOUSEKEEPING};
 use wasm_fn_control::peers::{PeerFuture, PeerMessage, Peers, Touch};
-use wasm_fn_core::{ClusterName, NodeName};
+use wasm_fn_core::{ClusterName, NodeName, Revision};
 
 use crate::config::ClusterPlace;
 
@@ -144,6 +144,10 @@ impl Peers for ClusterPeers {
 
     fn hear(&self) -> PeerFuture<'_, PeerMessage> {
         Box::pin(self.control.take())
+    }
+
+    fn published(&self, revision: Revision) {
+        self.cluster.contact().published(revision);
     }
 
     fn is_in_touch(&self) -> bool {

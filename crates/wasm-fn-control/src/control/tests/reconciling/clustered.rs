@@ -84,7 +84,7 @@ async fn changes_by_both_nodes_at_once_are_all_made() {
 async fn node_that_was_away_for_long_loads_everything_anew() {
     let first = Node::founding(FakePeers::of("first")).await;
     let peers = FakePeers::of("second");
-    let second = first.joining(1_000_000, peers).await;
+    let second = first.joining(1_000_000, Arc::clone(&peers)).await;
     // The other node's task does not run in between, and falls behind what the store tells one by one.
     for at in 0..100 {
         let deployed = first.deploy(&format!("hello-{at}"), b"1", ReleaseStrategy::AllAtOnce).now_or_never();
@@ -95,6 +95,7 @@ async fn node_that_was_away_for_long_loads_everything_anew() {
     first.deploy("last", b"1", ReleaseStrategy::AllAtOnce).await.unwrap();
     second.settle().await;
     assert_eq!(*first.control.state(), *second.control.state());
+    assert_eq!(*peers.published.borrow(), first.control.state().revision(), "it says what it has published");
 }
 
 #[tokio::test(start_paused = true)]
@@ -116,6 +117,9 @@ async fn only_the_node_with_the_lease_decides() {
     assert_eq!(first.place(), Some(Place::Step(1)), "the step takes as long as with one node");
     first.wait(11).await;
     assert_eq!((first.place(), second.place()), (Some(Place::Watch), Some(Place::Watch)));
+    for peers in [&first_peers, &second_peers] {
+        assert_eq!(*peers.published.borrow(), first.control.state().revision());
+    }
 }
 
 #[tokio::test(start_paused = true)]
