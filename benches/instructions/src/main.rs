@@ -30,6 +30,8 @@ struct Args {
     /// Where the native code of `invoke` is cached: made when it is missing
     #[arg(long, value_name = "DIR")]
     cache: Option<PathBuf>,
+    #[command(flatten)]
+    invoke: invoke::Options,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -42,12 +44,12 @@ enum Workload {
     Admit,
     /// A rollout's gate hears of one good response
     Evidence,
-    /// One invocation of hello with an instance of its own
+    /// One invocation with an instance of its own
     Invoke,
 }
 
 fn main() -> anyhow::Result<()> {
-    let Args { name, count, cache } = Args::parse();
+    let Args { name, count, cache, invoke } = Args::parse();
     // The program has a subscriber, so that no span of the engine is written for the crate `log` instead.
     tracing::subscriber::set_global_default(NoSubscriber::new()).context("there is a subscriber already")?;
     match name {
@@ -57,7 +59,7 @@ fn main() -> anyhow::Result<()> {
         Workload::Evidence => parts::evidence(count),
         Workload::Invoke => {
             let cache = cache.context("`invoke` has nowhere to cache native code: give --cache")?;
-            return invoke::run(count, &cache);
+            return invoke::run(count, &cache, &invoke);
         }
     }
     Ok(())

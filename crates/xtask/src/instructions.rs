@@ -23,22 +23,24 @@ use cachegrind::instructions;
 const BASELINE: &str = "benches/instructions/baseline.json";
 
 /// A part of the hot path, by its name in `benches/instructions`.
-struct Workload {
-    name: &'static str,
+pub(crate) struct Workload {
+    pub(crate) name: &'static str,
     /// Number of operations in the first run. The second run does twice as many.
-    count: u32,
+    pub(crate) count: u32,
     /// Whether it needs native code that an earlier run compiled.
-    cached: bool,
+    pub(crate) cached: bool,
+    /// Further arguments.
+    pub(crate) args: Vec<OsString>,
 }
 
 /// Counts are multiples of the cycle of a workload, such as the 10,000 functions of `route`, so that both
 /// runs do the same mix.
 const WORKLOADS: [Workload; 5] = [
-    Workload { name: "route", count: 10_000, cached: false },
-    Workload { name: "tally", count: 10_000, cached: false },
-    Workload { name: "admit", count: 10_000, cached: false },
-    Workload { name: "evidence", count: 10_000, cached: false },
-    Workload { name: "invoke", count: 500, cached: true },
+    Workload { name: "route", count: 10_000, cached: false, args: Vec::new() },
+    Workload { name: "tally", count: 10_000, cached: false, args: Vec::new() },
+    Workload { name: "admit", count: 10_000, cached: false, args: Vec::new() },
+    Workload { name: "evidence", count: 10_000, cached: false, args: Vec::new() },
+    Workload { name: "invoke", count: 500, cached: true, args: Vec::new() },
 ];
 
 /// Counts every workload, and compares the counts with the baseline of the workspace at `root`, or writes a
@@ -97,15 +99,15 @@ fn read(path: &Path, toolchain: &Toolchain) -> Result<Baseline> {
 }
 
 /// Runs the built program under valgrind.
-struct Counter {
-    program: PathBuf,
+pub(crate) struct Counter {
+    pub(crate) program: PathBuf,
     /// Holds valgrind's output files and the cache of native code.
-    folder: PathBuf,
+    pub(crate) folder: PathBuf,
 }
 
 impl Counter {
     /// Builds the program, and empties its folder.
-    fn build(root: &Path) -> Result<Self> {
+    pub(crate) fn build(root: &Path) -> Result<Self> {
         let mut build = cargo();
         build.args(["build", "--profile", "quick"]);
         // Build the binary's package too, so that dependencies get the same features as there and one build
@@ -135,7 +137,7 @@ impl Counter {
 
     /// Counts the instructions of one operation. The set-up is the same in both runs, so the difference comes
     /// only from the operations.
-    fn count(&self, workload: &Workload) -> Result<f64> {
+    pub(crate) fn count(&self, workload: &Workload) -> Result<f64> {
         if workload.cached {
             // Under valgrind too, because the native code is for the processor that valgrind emulates, not
             // for the machine's.
@@ -166,6 +168,7 @@ impl Counter {
         if workload.cached {
             command.arg("--cache").arg(self.folder.join("cache"));
         }
+        command.args(&workload.args);
         output(&mut command).map(drop)
     }
 }

@@ -8,6 +8,7 @@ pub mod ci;
 pub mod cluster;
 pub mod guests;
 pub mod instructions;
+pub mod isolation;
 pub mod pgo;
 pub mod sim;
 

@@ -50,6 +50,15 @@ enum Chore {
         #[arg(long)]
         update: bool,
     },
+    /// Measure what each way to hold guests apart costs, on a machine that nothing else uses
+    Isolation {
+        /// How often each is measured, in turns
+        #[arg(long, default_value_t = 7)]
+        rounds: u32,
+        /// Leave the instructions out, which take minutes under valgrind
+        #[arg(long)]
+        without_instructions: bool,
+    },
     /// Build the binary with a profile of the load bench, and print its path
     Pgo,
     /// Run a cluster on this machine, to try
@@ -88,6 +97,9 @@ fn run(chore: Chore) -> anyhow::Result<()> {
         }
         Chore::Bench(bench) => xtask::bench::run(&root, &bench),
         Chore::Instructions { update } => xtask::instructions::run(&root, update),
+        Chore::Isolation { rounds, without_instructions } => {
+            xtask::isolation::run(&root, rounds, !without_instructions)
+        }
         Chore::Pgo => xtask::pgo::run(&root),
         Chore::Cluster { command: Cluster::Up } => xtask::cluster::up(&root),
         Chore::Ci => xtask::ci::run(&root),
