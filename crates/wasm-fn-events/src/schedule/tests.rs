@@ -3,6 +3,7 @@
 mod clocks;
 mod cron;
 mod due;
+mod fuzzing;
 
 use super::*;
 

@@ -1,6 +1,7 @@
 //! Tests for `webhook`, with the examples that providers publish where they do. Other signatures are made by
 //! an HMAC of these tests' own, from RFC 2104, on another implementation of SHA-256.
 
+mod fuzzing;
 mod providers;
 
 use http::{HeaderName, HeaderValue};

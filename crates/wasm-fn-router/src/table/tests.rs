@@ -1,5 +1,7 @@
 //! Facts about `table`.
 
+mod fuzzing;
+
 use http::HeaderValue;
 use proptest::{prelude::*, test_runner::RngSeed};
 use wasm_fn_core::{FunctionName, PreviewAccess, Route, StageName, Sticky, TrafficSplit, VersionNo};

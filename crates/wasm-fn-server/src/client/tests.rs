@@ -1,5 +1,7 @@
 //! Facts about who is believed.
 
+mod fuzzing;
+
 use super::*;
 
 fn networks(texts: &[&str]) -> Vec<Network> {

@@ -1,5 +1,7 @@
 //! Tests for `cohort`.
 
+mod fuzzing;
+
 use proptest::{prelude::*, test_runner::RngSeed};
 
 use super::*;
