@@ -2,8 +2,9 @@
 //! broker is not known here.
 
 use std::{
+    ffi::OsString,
     io::Write as _,
-    net::TcpListener,
+    net::{IpAddr, Ipv4Addr, TcpListener},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
@@ -29,7 +30,26 @@ pub(crate) struct Server {
     child: Child,
     folder: TempDir,
     config: String,
+    place: Place,
     pub(crate) port: u16,
+}
+
+/// Where a server runs.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    /// The address that it listens at.
+    pub(crate) address: IpAddr,
+    /// Where the other servers of its broker find it; 0 for a port that is free now.
+    pub(crate) route: u16,
+    /// The program, and its arguments, by which it is started; empty if it is by none.
+    pub(crate) starter: Vec<OsString>,
+}
+
+impl Place {
+    /// This machine.
+    fn here() -> Self {
+        Self { address: Ipv4Addr::LOCALHOST.into(), route: 0, starter: Vec::new() }
+    }
 }
 
 /// Whether the server is installed; says that `test` is skipped if it is not.
@@ -80,7 +100,7 @@ impl Server {
     /// A broker with this configuration. `STORE` stands for a directory, and `FOLDER` for the one above it.
     #[track_caller]
     pub(crate) fn configured(test: &str, config: &str) -> Option<Self> {
-        installed(test).then(|| Self::run(config, -1))
+        installed(test).then(|| Self::run(config, Place::here(), -1))
     }
 
     /// A broker whose disk has this size; `None` also if this user may not make one.
@@ -90,35 +110,48 @@ impl Server {
             return None;
         }
         let folder = tempfile::tempdir().unwrap();
-        let (child, port) = run(folder.path(), &config, -1, Some(mib));
-        Some(Self { child, folder, config, port })
+        let place = Place::here();
+        let (child, port) = run(folder.path(), &config, &place, -1, Some(mib));
+        Some(Self { child, folder, config, place, port })
     }
 
     /// Three servers that are one broker.
     pub(crate) fn three(test: &str) -> Option<Vec<Self>> {
+        Self::three_at(test, [Place::here(), Place::here(), Place::here()])
+    }
+
+    /// Three servers that are one broker, each at its place.
+    pub(crate) fn three_at(test: &str, mut places: [Place; 3]) -> Option<Vec<Self>> {
         if !installed(test) {
             return None;
         }
         // Each has to know where the others will be.
-        let held: Vec<_> = (0..3).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-        let ports: Vec<_> = held.iter().map(|socket| socket.local_addr().unwrap().port()).collect();
+        let hold = |place: &mut Place| {
+            (place.route == 0).then(|| {
+                let socket = TcpListener::bind((place.address, 0)).unwrap();
+                place.route = socket.local_addr().unwrap().port();
+                socket
+            })
+        };
+        let held: Vec<_> = places.iter_mut().map(hold).collect();
         drop(held);
-        let routes: Vec<_> = ports.iter().map(|port| format!("nats://127.0.0.1:{port}")).collect();
-        let server = |(number, port): (usize, &u16)| {
-            let routes = routes.join(", ");
+        let routes: Vec<_> =
+            places.iter().map(|place| format!("nats://{}:{}", place.address, place.route)).collect();
+        let server = |(number, place): (usize, Place)| {
+            let (routes, Place { address, route, .. }) = (routes.join(", "), &place);
             let config = format!(
                 "{SAFE}\nserver_name: n{number}\n\
-                 cluster {{ name: test, listen: \"127.0.0.1:{port}\", routes: [{routes}] }}"
+                 cluster {{ name: test, listen: \"{address}:{route}\", routes: [{routes}] }}"
             );
-            Self::run(&config, -1)
+            Self::run(&config, place, -1)
         };
-        Some(ports.iter().enumerate().map(server).collect())
+        Some(places.into_iter().enumerate().map(server).collect())
     }
 
-    fn run(config: &str, port: i32) -> Self {
+    fn run(config: &str, place: Place, port: i32) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let (child, port) = run(folder.path(), config, port, None);
-        Self { child, folder, config: config.to_owned(), port }
+        let (child, port) = run(folder.path(), config, &place, port, None);
+        Self { child, folder, config: config.to_owned(), place, port }
     }
 
     pub(crate) fn folder(&self) -> &Path {
@@ -126,7 +159,7 @@ impl Server {
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("nats://127.0.0.1:{}", self.port)
+        format!("nats://{}:{}", self.place.address, self.port)
     }
 
     /// Where it shows its settings, as `host:port`.
@@ -143,7 +176,8 @@ impl Server {
 
     /// Starts it again at the same address, after it was killed.
     pub(crate) fn start_again(&mut self) {
-        (self.child, self.port) = run(self.folder.path(), &self.config, i32::from(self.port), None);
+        let port = i32::from(self.port);
+        (self.child, self.port) = run(self.folder.path(), &self.config, &self.place, port, None);
     }
 
     /// Kills it, and starts it again at the same address.
@@ -152,11 +186,18 @@ impl Server {
         self.start_again();
     }
 
+<<<<<<< HEAD:tests/nats_server.rs
     /// Kills it, and starts another at the same address that knows nothing.
     pub(crate) fn replace(&mut self) {
         self.kill();
         std::fs::remove_dir_all(self.store()).unwrap();
         self.start_again();
+=======
+    /// Asks it to end, as a service manager does, and waits for that.
+    pub(crate) fn end(&mut self) {
+        self.signal(Signal::TERM);
+        self.child.wait().unwrap();
+>>>>>>> 37a4e5f (Fail the machines of a cluster at random, in networks of their own):crates/wasm-fn-cluster/src/tests/server.rs
     }
 
     pub(crate) fn kill(&mut self) {
@@ -203,11 +244,19 @@ fn copy_folder(from: &Path, to: &Path) {
 /// What makes `unshare` run a script that sees mounts of its own.
 const ALONE: [&str; 5] = ["--user", "--map-root-user", "--mount", "sh", "-c"];
 
+<<<<<<< HEAD:tests/nats_server.rs
 /// Starts a server on what `path` holds, at `port`, or one that is free for -1, where `mib` are set with a
 /// disk of that size. Returns its port, too.
 fn run(path: &Path, config: &str, port: i32, mib: Option<u32>) -> (Child, u16) {
     let store = format!("{:?}", path.join("store"));
     let text = config.replace("STORE", &store).replace("FOLDER", &path.display().to_string());
+=======
+/// Starts a server at `place` on what `path` holds, at `port`, or one that is free for -1, where `mib` are
+/// set with a disk of that size. Returns its port, too.
+fn run(path: &Path, config: &str, place: &Place, port: i32, mib: Option<u32>) -> (Child, u16) {
+    let text = config.replace("STORE", &format!("{:?}", path.join("store")));
+    let text = text.replace("127.0.0.1", &place.address.to_string());
+>>>>>>> 37a4e5f (Fail the machines of a cluster at random, in networks of their own):crates/wasm-fn-cluster/src/tests/server.rs
     std::fs::write(path.join("nats.conf"), text).unwrap();
     for file in std::fs::read_dir(path).unwrap().map(|file| file.unwrap().path()) {
         if file.extension().is_some_and(|extension| extension == "ports") {
@@ -216,7 +265,12 @@ fn run(path: &Path, config: &str, port: i32, mib: Option<u32>) -> (Child, u16) {
     }
     let log = std::fs::OpenOptions::new().append(true).create(true).open(path.join("log")).unwrap();
     let mut command = match mib {
-        None => Command::new("nats-server"),
+        None if place.starter.is_empty() => Command::new("nats-server"),
+        None => {
+            let mut command = Command::new(&place.starter[0]);
+            command.args(&place.starter[1..]).arg("nats-server");
+            command
+        }
         Some(mib) => {
             std::fs::create_dir_all(path.join("store")).unwrap();
             let script =
@@ -226,7 +280,8 @@ fn run(path: &Path, config: &str, port: i32, mib: Option<u32>) -> (Child, u16) {
             command
         }
     };
-    command.arg("-c").arg(path.join("nats.conf")).args(["-a", "127.0.0.1", "-p", &port.to_string()]);
+    command.arg("-c").arg(path.join("nats.conf")).args(["-a", &place.address.to_string()]);
+    command.args(["-p", &port.to_string()]);
     command.arg("--ports_file_dir").arg(path).stdout(Stdio::null()).stderr(log);
     let log = || std::fs::read_to_string(path.join("log")).unwrap();
     let began = tokio::time::Instant::now();

@@ -12,6 +12,7 @@ pub(crate) mod guests;
 #[expect(dead_code, reason = "the tests of the crate use all of it")]
 #[path = "../../crates/wasm-fn-oidc/src/tests/issuer.rs"]
 pub(crate) mod issuer;
+pub(crate) mod network;
 #[path = "../../crates/wasm-fn-queue/src/tests/orders.rs"]
 pub(crate) mod orders;
 pub(crate) mod programs;
@@ -186,8 +187,13 @@ impl Drop for Process {
 
 /// `wasm-fn serve` on ports that are free, with `args` behind.
 pub(crate) fn serve(folder: &Folder, args: &[&str]) -> Command {
+    serve_at(["127.0.0.1:0"; 2], folder, args)
+}
+
+/// `wasm-fn serve` that listens at the first of two addresses, and has its admin API at the second.
+pub(crate) fn serve_at([listen, admin]: [&str; 2], folder: &Folder, args: &[&str]) -> Command {
     let mut command = wasm_fn();
-    command.arg("serve").args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--log-format", "json"]);
+    command.arg("serve").args(["--listen", listen, "--admin", admin, "--log-format", "json"]);
     command.arg("--data-dir").arg(folder.data()).args(args).current_dir(folder.path());
     command.stdout(Stdio::null());
     command

@@ -7,22 +7,15 @@ use serde_json::{Value, json};
 use crate::harness::{
     Folder, Node,
     client::{Client, connect},
-    command::{Done, run},
+    command::{Done, run, through},
     serve, wasm_fn,
 };
 
 /// `command`, under a limit that prlimit(1) sets.
 fn limited(limit: &str, command: &Command) -> Command {
     let mut limited = Command::new("prlimit");
-    limited.arg(limit).arg(command.get_program()).args(command.get_args());
-    limited.current_dir(command.get_current_dir().expect("commands of these tests have a folder"));
-    for (name, value) in command.get_envs() {
-        match value {
-            Some(value) => limited.env(name, value),
-            None => limited.env_remove(name),
-        };
-    }
-    limited
+    limited.arg(limit);
+    through(limited, command)
 }
 
 /// `wasm-fn doctor` for a node in `folder`.

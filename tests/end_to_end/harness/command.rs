@@ -50,6 +50,22 @@ impl Process {
     }
 }
 
+/// `command`, started by `starter` behind that one's own arguments, in the folder and with the variables of
+/// `command`.
+pub(crate) fn through(mut starter: Command, command: &Command) -> Command {
+    starter.arg(command.get_program()).args(command.get_args());
+    if let Some(folder) = command.get_current_dir() {
+        starter.current_dir(folder);
+    }
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => starter.env(name, value),
+            None => starter.env_remove(name),
+        };
+    }
+    starter
+}
+
 /// Runs `command` to its end, with `input` as its standard input.
 pub(crate) async fn run_with(command: &mut Command, input: &[u8]) -> Done {
     let mut file = tempfile::tempfile().expect("the system has a temporary directory");
