@@ -1,6 +1,7 @@
 //! Clusters: several real nodes on a real broker, with one state, one split and one rollout.
 
 mod deploying;
+mod diverging;
 mod eventing;
 mod figures;
 mod full;
@@ -10,6 +11,8 @@ mod rates;
 mod surviving;
 mod trimmed;
 mod viewing;
+
+use std::collections::BTreeSet;
 
 use http::{Method, StatusCode};
 use rustix::process::Signal;
@@ -359,4 +362,94 @@ async fn node_that_is_drained_finishes_and_ends() {
     }
     let alone = Node::start().await;
     alone.cli(&["cluster", "status"]).await.refused(&["the node is alone"]);
+}
+
+/// The version that answers each of `keys` on `node`.
+async fn placed(node: &Node, keys: &[String]) -> Vec<String> {
+    let mut versions = Vec::new();
+    for key in keys {
+        let answer = node.http.get_as("/hello", &[("wasm-fn-key", key)]).await;
+        versions.push(answer.ok().version().to_owned());
+    }
+    versions
+}
+
+#[tokio::test]
+async fn user_with_a_key_gets_one_version_on_every_node() {
+    let Some(cluster) = Cluster::on_one("user_with_a_key_gets_one_version_on_every_node").await else {
+        return;
+    };
+    let nodes: [Node; 3] = cluster.nodes().await;
+    let [a, b, c] = &nodes;
+    let sticky = json!({ "sticky": "cookie:sid" });
+    a.deploy_with("hello", "hello-v1", sticky.clone()).await;
+    b.roll_out("hello-v2", sticky, half(), held()).await;
+    let keys: Vec<_> = (0..40).map(|user| format!("user-{user}")).collect();
+    for node in [a, c] {
+        node.has_state_of(b).await;
+    }
+    let before = placed(a, &keys).await;
+    // 40 fair draws: each tail has a chance below 10⁻⁹.
+    let canaries = before.iter().filter(|version| *version == "v2").count();
+    assert!((3..=37).contains(&canaries), "{before:?}");
+    for node in [b, c] {
+        assert_eq!(placed(node, &keys).await, before);
+    }
+    // By a cookie, too.
+    let cookie = [("cookie", "theme=dark; sid=user-7")];
+    let mut by_cookie = BTreeSet::new();
+    for node in &nodes {
+        by_cookie.insert(node.http.get_as("/hello", &cookie).await.ok().version().to_owned());
+    }
+    assert_eq!(by_cookie, BTreeSet::from([before[7].clone()]));
+    // More of them get it, on every node the same, and nobody loses it.
+    c.split_hello(&[("v2", "80%"), ("v1", "20%")]).await;
+    for node in [a, b] {
+        node.has_state_of(c).await;
+    }
+    let after = placed(c, &keys).await;
+    let kept = before.iter().zip(&after).all(|(before, after)| before == "v1" || after == "v2");
+    assert!(kept && before != after, "{before:?} {after:?}");
+    for node in [a, b] {
+        assert_eq!(placed(node, &keys).await, after);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_left_on_the_broker_when_nodes_connect_again() {
+    let test = "nothing_is_left_on_the_broker_when_nodes_connect_again";
+    let Some(mut cluster) = Cluster::on_three(test).await else { return };
+    let nodes: [Node; 3] = cluster.nodes().await;
+    let [a, b, _] = &nodes;
+    a.deploy_with("state", "stateful", json!({ "buckets": { "default": {} } })).await;
+    b.has_state_of(a).await;
+    for round in 0..6 {
+        let value = round.to_string();
+        cluster.brokers[round % 3].restart();
+        for node in &nodes {
+            node.in_cluster("a node in touch", |view| view["in_touch"] == true).await;
+        }
+        // Components, values and the log are read and written over the new connections.
+        let put = patiently("a value that is put", async {
+            while a.cli(&["kv", "put", "state", "default", "key", "--value", &value]).await.code != Some(0) {}
+        });
+        put.await;
+        let get = patiently("that value on another node", async {
+            while b.cli(&["kv", "get", "state", "default", "key"]).await.stdout != value {}
+        });
+        get.await;
+    }
+    let streams = cluster.streams().await;
+    let names: BTreeSet<_> = streams.iter().map(|stream| stream["name"].as_str().unwrap()).collect();
+    assert_eq!(names.len(), 5, "the streams of the cluster: {names:?}");
+    for stream in &streams {
+        assert_eq!(stream["state"]["consumer_count"], 0, "{stream}");
+        assert!(stream["consumer_detail"].as_array().is_none_or(Vec::is_empty), "{stream}");
+    }
+    // And each node has the connection that it uses, not those that it had.
+    let mut connections = 0;
+    for server in &cluster.brokers {
+        connections += cluster.told(server, "/connz").await["num_connections"].as_u64().unwrap();
+    }
+    assert!((1..=9).contains(&connections), "{connections} connections of three nodes");
 }
