@@ -2,9 +2,9 @@
 //! ago.
 //!
 //! Two proofs are needed, each as old as the question that led to it. The leader of the log said which commit
-//! was the last, and this node has published it. And a majority of the brokers wrote what this node sent, since a
-//! leader that others have deposed does not know it yet. Time is an argument in [`Proofs`], which is pure; it
-//! is counted from before a question was sent, on a clock that goes on while the process is stopped.
+//! was the last, and this node has published it. And a majority of the brokers wrote what this node sent,
+//! since a leader that others have deposed does not know it yet. Time is an argument in [`Proofs`], which is
+//! pure; it is counted from before a question was sent, on a clock that goes on while the process is stopped.
 
 use std::{
     collections::VecDeque,

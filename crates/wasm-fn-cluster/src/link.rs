@@ -20,6 +20,6 @@ pub(crate) use self::{
 };
 
 /// For how long a server that was deposed as the leader of a stream may answer for it: every ten seconds it
-/// looks whether a majority has answered it in the last ten (nats-server, `lostQuorumCheckIntervalDefault` and
-/// `lostQuorumIntervalDefault`).
+/// looks whether a majority has answered it in the last ten (nats-server, `lostQuorumCheckIntervalDefault`
+/// and `lostQuorumIntervalDefault`).
 pub(crate) const DEPOSED_LEADER_MAX: std::time::Duration = std::time::Duration::from_secs(24);

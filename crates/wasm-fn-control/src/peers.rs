@@ -51,8 +51,8 @@ pub trait Peers: Send + Sync + 'static {
     /// messages are lost.
     fn hear(&self) -> PeerFuture<'_, PeerMessage>;
 
-    /// This node has published everything up to `revision`. It is in touch only if that is what its cluster had
-    /// lately.
+    /// This node has published everything up to `revision`. It is in touch only if that is what its cluster
+    /// had lately.
     fn published(&self, revision: Revision);
 
     /// Whether the node is in touch with its cluster, at this moment.

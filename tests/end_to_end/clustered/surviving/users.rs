@@ -29,8 +29,8 @@ const LEASE: Duration = Duration::from_secs(2);
 const PACE: Duration = Duration::from_millis(15);
 const LOOKS_EVERY: Duration = Duration::from_millis(100);
 
-/// How long a node waits for the head of a request. One that it had not read when it was stopped for that long is
-/// late when it goes on.
+/// How long a node waits for the head of a request. One that it had not read when it was stopped for that
+/// long is late when it goes on.
 const HEAD_MAX: Duration = Duration::from_secs(10);
 
 /// What is wrong at most before nothing more is noted.
