@@ -186,18 +186,17 @@ impl Server {
         self.start_again();
     }
 
-<<<<<<< HEAD:tests/nats_server.rs
     /// Kills it, and starts another at the same address that knows nothing.
     pub(crate) fn replace(&mut self) {
         self.kill();
         std::fs::remove_dir_all(self.store()).unwrap();
         self.start_again();
-=======
+    }
+
     /// Asks it to end, as a service manager does, and waits for that.
     pub(crate) fn end(&mut self) {
         self.signal(Signal::TERM);
         self.child.wait().unwrap();
->>>>>>> 37a4e5f (Fail the machines of a cluster at random, in networks of their own):crates/wasm-fn-cluster/src/tests/server.rs
     }
 
     pub(crate) fn kill(&mut self) {
@@ -244,19 +243,12 @@ fn copy_folder(from: &Path, to: &Path) {
 /// What makes `unshare` run a script that sees mounts of its own.
 const ALONE: [&str; 5] = ["--user", "--map-root-user", "--mount", "sh", "-c"];
 
-<<<<<<< HEAD:tests/nats_server.rs
-/// Starts a server on what `path` holds, at `port`, or one that is free for -1, where `mib` are set with a
-/// disk of that size. Returns its port, too.
-fn run(path: &Path, config: &str, port: i32, mib: Option<u32>) -> (Child, u16) {
-    let store = format!("{:?}", path.join("store"));
-    let text = config.replace("STORE", &store).replace("FOLDER", &path.display().to_string());
-=======
 /// Starts a server at `place` on what `path` holds, at `port`, or one that is free for -1, where `mib` are
 /// set with a disk of that size. Returns its port, too.
 fn run(path: &Path, config: &str, place: &Place, port: i32, mib: Option<u32>) -> (Child, u16) {
-    let text = config.replace("STORE", &format!("{:?}", path.join("store")));
+    let store = format!("{:?}", path.join("store"));
+    let text = config.replace("STORE", &store).replace("FOLDER", &path.display().to_string());
     let text = text.replace("127.0.0.1", &place.address.to_string());
->>>>>>> 37a4e5f (Fail the machines of a cluster at random, in networks of their own):crates/wasm-fn-cluster/src/tests/server.rs
     std::fs::write(path.join("nats.conf"), text).unwrap();
     for file in std::fs::read_dir(path).unwrap().map(|file| file.unwrap().path()) {
         if file.extension().is_some_and(|extension| extension == "ports") {

@@ -5,7 +5,7 @@ use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::{Cluster, half, held};
-use crate::harness::{Folder, Node, Process, client::Client, cluster_broker::Server, patiently, serve};
+use crate::harness::{Folder, Node, Process, broker::Server, client::Client, patiently, serve};
 
 /// Waits until the node says that `text` is wrong.
 async fn names(node: &Node, text: &str) {

@@ -27,7 +27,7 @@ use self::{
 };
 use super::{Cluster, setting};
 use crate::harness::{
-    cluster_broker::{Place, Server},
+    broker::{Place, Server},
     network::{Host, Network},
     patiently,
 };

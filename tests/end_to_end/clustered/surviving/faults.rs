@@ -8,7 +8,7 @@ use rustix::process::Signal;
 use tokio::{sync::Mutex, time::sleep};
 
 use super::sites::Site;
-use crate::harness::{cluster_broker::Server, network::Network};
+use crate::harness::{broker::Server, network::Network};
 
 /// The machines of a cluster, and the network between them.
 pub(super) struct Machines {
