@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Changes when the same component is fused differently, or other data is extracted from it.
-pub const VERSION: u32 = 8;
+pub const VERSION: u32 = 9;
 
 /// Deepest nested component that is fused.
 const DEPTH_MAX: u32 = 4;

@@ -23,6 +23,10 @@ use shim::Shim;
 /// Size of a page of memory.
 const PAGE_BYTES: u64 = 64 << 10;
 
+/// Most functions with which imported functions allocate. Tools make one or two, and each function that is
+/// called from outside has code for all of them.
+const REALLOCS_MAX: u32 = 16;
+
 /// A data segment and its address.
 pub(crate) struct PlacedSegment<'a> {
     pub(crate) offset: u32,
@@ -185,11 +189,6 @@ impl<'p, 'a> Plan<'p, 'a> {
         self.shim.as_ref().is_some_and(|shim| shim.program == program)
     }
 
-    /// The shim, whose functions are guards.
-    pub(crate) fn guard(&self) -> Result<&'p Linked<'a>, NotFused> {
-        self.linked(self.shim.as_ref().ok_or(NotFused::NOWHERE)?.program)
-    }
-
     /// The function that function `index` of the shim calls.
     pub(crate) fn guarded(&self, index: u32) -> Result<u32, NotFused> {
         let shim = self.shim.as_ref().ok_or(NotFused::NOWHERE)?;
@@ -334,6 +333,12 @@ impl<'p, 'a> Plan<'p, 'a> {
         for &host in self.hosts.keys() {
             for function in core_functions(self.linker.hosts.get(host).ok_or(NotFused::NOWHERE)?)? {
                 let own = self.defined(function)?;
+                if self.reallocs.position(own).is_ok() {
+                    continue;
+                }
+                if self.reallocs.count()? == REALLOCS_MAX {
+                    return NotFused::shape("many functions that allocate", "at most 16");
+                }
                 let linked = self.linked(own.program)?;
                 let index = own.index.checked_sub(count(&linked.functions)?).ok_or(NotFused::NOWHERE)?;
                 let ty = at(&linked.program.functions, index)?;

@@ -13,3 +13,6 @@ pub(crate) mod loader;
 pub(crate) mod prepare;
 mod sealed;
 mod size;
+
+#[cfg(test)]
+mod tests;

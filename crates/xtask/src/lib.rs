@@ -6,6 +6,7 @@
 pub mod bench;
 pub mod ci;
 pub mod cluster;
+pub mod fuzz_linking;
 pub mod guests;
 pub mod instructions;
 pub mod isolation;

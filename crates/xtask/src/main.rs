@@ -59,6 +59,15 @@ enum Chore {
         #[arg(long)]
         without_instructions: bool,
     },
+    /// Run random components as they are, with their data taken out, and linked, and compare what they do
+    FuzzLinking {
+        /// How long
+        #[arg(long, default_value_t = 2)]
+        minutes: u64,
+        /// What the components follow from
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
     /// Build the binary with a profile of the load bench, and print its path
     Pgo,
     /// Run a cluster on this machine, to try
@@ -100,6 +109,7 @@ fn run(chore: Chore) -> anyhow::Result<()> {
         Chore::Isolation { rounds, without_instructions } => {
             xtask::isolation::run(&root, rounds, !without_instructions)
         }
+        Chore::FuzzLinking { minutes, seed } => xtask::fuzz_linking::run(&root, minutes, seed),
         Chore::Pgo => xtask::pgo::run(&root),
         Chore::Cluster { command: Cluster::Up } => xtask::cluster::up(&root),
         Chore::Ci => xtask::ci::run(&root),

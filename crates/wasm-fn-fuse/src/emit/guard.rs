@@ -2,11 +2,12 @@
 //! function has ended, as they did through the empty table.
 
 use wasm_encoder::{BlockType, Function, GlobalType, ValType};
+use wasmparser::FuncType;
 
 use crate::{
     NotFused,
     plan::{Plan, dispatch::Dispatch},
-    read::link::{at, count},
+    read::link::count,
 };
 
 /// The type of the global that says whether the start function has ended.
@@ -26,17 +27,17 @@ pub(super) fn opening(plan: &Plan<'_, '_>, start: u32) -> Function {
     function
 }
 
-/// The body of the guard for function `index` of the shim.
-pub(super) fn body(plan: &Plan<'_, '_>, dispatch: &Dispatch<'_>, index: u32) -> Result<Function, NotFused> {
-    let program = &plan.guard()?.program;
-    let ty = at(&program.signatures(), at(&program.functions, index)?)?.ok_or(NotFused::NOWHERE)?;
+/// The body of the guard for function `index` of the shim, whose type is `ty`.
+pub(super) fn body(
+    plan: &Plan<'_, '_>,
+    dispatch: &Dispatch<'_>,
+    index: u32,
+    ty: &FuncType,
+) -> Result<Function, NotFused> {
     let mut function = Function::new([]);
     let mut code = function.instructions();
     code.global_get(open(plan)).i32_eqz().if_(BlockType::Empty);
-    if let Some(trap) = dispatch.empty_slot()? {
-        code.call(trap);
-    }
-    code.unreachable().end();
+    code.call(dispatch.empty_slot()?).unreachable().end();
     (0..count(ty.params())?).for_each(|param| {
         code.local_get(param);
     });

@@ -1,5 +1,7 @@
 //! The module with all the code.
 
+use std::collections::BTreeSet;
+
 use wasm_encoder::{
     BlockType, CodeSection, ConstExpr, ElementSection, Elements, EntityType, ExportKind, ExportSection,
     FunctionSection, GlobalSection, GlobalType, ImportSection, Instruction, MemoryType, Module, NameMap,
@@ -15,7 +17,7 @@ use crate::{
         Plan,
         dispatch::{Dispatch, trapping},
     },
-    read::link::{Own, at, count},
+    read::link::{self, Own, at, count},
 };
 
 /// Module name of all imports.
@@ -38,6 +40,8 @@ struct IndexRewriter<'m, 'p, 'a> {
     plan: &'m Plan<'p, 'a>,
     dispatch: &'m Dispatch<'p>,
     program: usize,
+    /// Functions that code refers to. A program may have declared them by exporting them.
+    referred: BTreeSet<u32>,
 }
 
 /// The merged module.
@@ -79,8 +83,11 @@ impl Sections {
         if plan.is_guarded() {
             sections.globals.global(guard::open_type(), &ConstExpr::i32_const(0));
         }
-        for &at in &plan.merged {
-            sections.add(IndexRewriter { plan, dispatch, program: at })?;
+        let mut referred = BTreeSet::new();
+        for &program in &plan.merged {
+            let mut mover = IndexRewriter { plan, dispatch, program, referred: BTreeSet::new() };
+            sections.add(&mut mover)?;
+            referred.append(&mut mover.referred);
         }
         dispatch.write(&mut sections.types, &mut sections.functions, &mut sections.code)?;
         if let Some(start) = plan.start.filter(|_| plan.is_guarded()) {
@@ -88,13 +95,15 @@ impl Sections {
             sections.functions.function(dispatch.ends()?.0);
             sections.code.function(&guard::opening(plan, plan.own_function(start)?));
         }
-        if !plan.reallocs.is_empty() {
-            sections.elements.declared(Elements::Functions(reallocs(plan)?.into()));
+        referred.extend(reallocs(plan)?);
+        if !referred.is_empty() {
+            let referred: Vec<_> = referred.into_iter().collect();
+            sections.elements.declared(Elements::Functions(referred.into()));
         }
         Ok(sections)
     }
 
-    fn add(&mut self, mut mover: IndexRewriter<'_, '_, '_>) -> Result<(), NotFused> {
+    fn add(&mut self, mover: &mut IndexRewriter<'_, '_, '_>) -> Result<(), NotFused> {
         let (plan, at) = (mover.plan, mover.program);
         let program = &plan.linked(at)?.program;
         for types in &program.types {
@@ -116,11 +125,14 @@ impl Sections {
             }
         }
         let imported = count(&plan.linked(at)?.functions)?;
+        let signatures = if plan.is_guard(at) { program.signatures() } else { Vec::new() };
         for (index, body) in (imported..).zip(&program.bodies) {
             let own = Own { program: at, index };
             let entered = plan.exports.position(own).is_ok() || plan.start == Some(own);
             if plan.is_guard(at) && !plan.is_dead(own) {
-                self.code.function(&guard::body(plan, mover.dispatch, index)?);
+                let ty = link::at(&signatures, link::at(&program.functions, index)?)?;
+                let ty = ty.ok_or(NotFused::NOWHERE)?;
+                self.code.function(&guard::body(plan, mover.dispatch, index, ty)?);
             } else if plan.is_dead(own) {
                 // The index stays, so that all other indices stay.
                 self.code.function(&trapping());
@@ -272,6 +284,10 @@ impl Reencode for IndexRewriter<'_, '_, '_> {
                 });
             }
         }
+        if let Operator::RefFunc { function_index } = operator {
+            let function = self.function_index(function_index)?;
+            self.referred.insert(function);
+        }
         reencode::utils::instruction(self, operator)
     }
 
@@ -293,6 +309,13 @@ impl Reencode for IndexRewriter<'_, '_, '_> {
     fn const_expr(&mut self, expression: wasmparser::ConstExpr<'_>) -> Result<ConstExpr, Error<NotFused>> {
         if let Some(value) = constant::evaluate(&expression, |global| self.constant(global)) {
             return Ok(ConstExpr::i32_const(value));
+        }
+        for operator in expression.get_operators_reader() {
+            if matches!(operator?, Operator::GlobalGet { .. }) {
+                // In one module, only garbage collection would allow it.
+                let found = "a constant that is another module's global, and no number of 32 bits";
+                return NotFused::shape(found, "numbers of 32 bits").map_err(Error::UserError);
+            }
         }
         reencode::utils::const_expr(self, expression)
     }

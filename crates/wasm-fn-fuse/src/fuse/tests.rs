@@ -6,6 +6,8 @@ use wasmparser::{ElementKind, FunctionBody, Operator, TableInit, TypeRef};
 use super::*;
 use crate::{TableTrap, read::program::Program};
 
+mod bombs;
+
 const LINKED: &str = include_str!("linked.wat");
 
 /// Functions for what [`LINKED`] calls through its table: one for each type.
@@ -538,28 +540,4 @@ fn no_bytes_reach_a_panic_or_something_invalid() {
         }
     }
     assert!(fused > 100, "only {fused} were valid");
-}
-
-#[test]
-fn calls_through_a_table_by_the_million_take_little_memory() {
-    const CALL: &str = "(call_indirect (result i32) (i32.const 1))";
-    const CALLS: usize = 100_000;
-    // Each call may reach as many functions as a table may have.
-    let calls = format!("(drop {CALL})").repeat(CALLS) + CALL;
-    let slots = "$answer ".repeat(480);
-    let text = LINKED.replacen(CALL, &calls, 1);
-    let text = text.replacen("(export \"table\") 8 funcref", "(export \"table\") 488 funcref", 1);
-    let text = text.replacen("(func $answer", &format!("(elem (i32.const 8) func {slots}) (func $answer"), 1);
-    let component = component(&text);
-    let before = peak_bytes();
-    assert!(fuse(&component).is_ok());
-    let grown = peak_bytes() - before;
-    assert!(grown < 100 << 20, "{grown} bytes for a component of {}", component.len());
-}
-
-/// Most memory that this process ever had, bytes.
-fn peak_bytes() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
 }

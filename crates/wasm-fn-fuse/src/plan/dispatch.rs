@@ -43,6 +43,8 @@ pub(crate) struct Dispatch<'p> {
     types_base: u32,
     /// Whether the dispatchers replace all tables.
     replaces_tables: bool,
+    /// Whether there are guards of a shim, whose table is gone in any case.
+    has_guards: bool,
 }
 
 struct Dispatcher<'p> {
@@ -82,8 +84,12 @@ impl<'p> Dispatch<'p> {
     /// Plans the direct calls of `plan`. There are none when a table may change, is large, or has unknown
     /// contents.
     pub(crate) fn new(plan: &Plan<'p, '_>) -> Result<Self, NotFused> {
-        let mut dispatch =
-            Self { functions_base: plan.ends.functions, types_base: plan.ends.types, ..Self::default() };
+        let mut dispatch = Self {
+            functions_base: plan.ends.functions,
+            types_base: plan.ends.types,
+            has_guards: plan.is_guarded(),
+            ..Self::default()
+        };
         let Some(mut tables) = tables(plan)? else { return Ok(dispatch) };
         let (Some(uses), Some(active)) = (uses(plan)?, fill(&mut tables, plan)?) else { return Ok(dispatch) };
         if uses.calls.len() > TYPES_MAX {
@@ -115,7 +121,7 @@ impl<'p> Dispatch<'p> {
 
     /// Whether there are functions that stand for traps of a table.
     fn traps(&self) -> bool {
-        self.replaces_tables && !self.dispatchers.is_empty()
+        self.has_guards || self.replaces_tables && !self.dispatchers.is_empty()
     }
 
     /// The names of functions that stand for traps, by index.
@@ -134,9 +140,9 @@ impl<'p> Dispatch<'p> {
         end(self.types_base, types).zip(end(self.functions_base, functions)).ok_or(NotFused::NOWHERE)
     }
 
-    /// The function that stands for the trap of an empty slot, if there is one.
-    pub(crate) fn empty_slot(&self) -> Result<Option<u32>, NotFused> {
-        if self.traps() { self.trap(TableTrap::Empty).map(Some) } else { Ok(None) }
+    /// The function that stands for the trap of an empty slot. With guards there is one.
+    pub(crate) fn empty_slot(&self) -> Result<u32, NotFused> {
+        self.trap(TableTrap::Empty)
     }
 
     /// The function that stands for `trap`.

@@ -4,10 +4,10 @@ use std::collections::HashSet;
 
 use wasmparser::Operator;
 
-use super::shim::Shim;
+use super::{core_functions::core_functions, shim::Shim};
 use crate::{
     NotFused,
-    read::link::{Func, Linker, Own, count},
+    read::link::{Func, Linker, Own, at, count},
 };
 
 /// Whether a start function may call a function of `shim` before that is filled. Such a call traps.
@@ -28,9 +28,9 @@ pub(super) fn meets_empty(linker: &Linker<'_>, shim: &Shim) -> Result<bool, NotF
 }
 
 /// Whether the function `start` may call a function of program `shim`, directly or indirectly. One that calls
-/// through a table or a reference may call anything.
+/// through a table or a reference may call anything, and a host's function calls what allocates for it.
 fn may_call(linker: &Linker<'_>, shim: usize, start: Own) -> Result<bool, NotFused> {
-    let (mut reached, mut ahead) = (HashSet::new(), vec![start]);
+    let (mut reached, mut hosts, mut ahead) = (HashSet::new(), HashSet::new(), vec![start]);
     while let Some(own) = ahead.pop() {
         if own.program == shim {
             return Ok(true);
@@ -44,8 +44,18 @@ fn may_call(linker: &Linker<'_>, shim: usize, start: Own) -> Result<bool, NotFus
         for operator in body.ok_or(NotFused::NOWHERE)?.get_operators_reader()? {
             match operator? {
                 Operator::Call { function_index } | Operator::ReturnCall { function_index } => {
-                    if let Func::Own(called) = linked.function(own.program, function_index) {
-                        ahead.push(called);
+                    match linked.function(own.program, function_index) {
+                        Func::Own(called) => ahead.push(called),
+                        Func::Host(host) if !hosts.insert(host) => {}
+                        Func::Host(host) => {
+                            let host = linker.hosts.get(host).ok_or(NotFused::NOWHERE)?;
+                            for function in core_functions(host)? {
+                                match at(&linker.functions, function)? {
+                                    Func::Own(called) => ahead.push(called),
+                                    Func::Host(_) => {}
+                                }
+                            }
+                        }
                     }
                 }
                 Operator::CallIndirect { .. }

@@ -37,6 +37,12 @@ pub(crate) struct Program<'a> {
     pub(crate) names: Vec<(u32, &'a str)>,
 }
 
+#[cfg(test)]
+thread_local! {
+    /// How often this thread listed the types of a program.
+    pub(crate) static LISTED: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
 impl<'a> Program<'a> {
     /// Parses `bytes`.
     ///
@@ -105,8 +111,11 @@ impl<'a> Program<'a> {
         self.types.iter().flat_map(RecGroup::types)
     }
 
-    /// Its function types, by index; `None` for other types.
+    /// Its function types, by index; `None` for other types. This looks at every type, so nothing calls it
+    /// for each function.
     pub(crate) fn signatures<'p>(&'p self) -> Vec<Option<&'p FuncType>> {
+        #[cfg(test)]
+        LISTED.set(LISTED.get() + 1);
         let signature = |ty: &'p SubType| match &ty.composite_type.inner {
             CompositeInnerType::Func(ty) => Some(ty),
             CompositeInnerType::Array(_) | CompositeInnerType::Struct(_) | CompositeInnerType::Cont(_) => {

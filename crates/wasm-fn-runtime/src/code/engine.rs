@@ -12,7 +12,9 @@ use std::{
 
 use wasm_fn_memory::{Memories, MemoriesOptions, MemoryReset, Stacks};
 use wasm_fn_pool::{PoolPlan, SlotCost};
-use wasmtime::{CacheStore, Config, Engine, InstanceAllocationStrategy, Strategy, WasmBacktraceDetails};
+use wasmtime::{
+    CacheStore, Config, Engine, InstanceAllocationStrategy, MemoryCreator, Strategy, WasmBacktraceDetails,
+};
 
 use super::compiler::start_threads;
 
@@ -137,11 +139,11 @@ impl Engines {
         .map_err(addresses)?;
         let stacks = Stacks::new(slots, FIBER_STACK_BYTES).map_err(addresses)?;
         let engine = |calls| {
-            let engine = engine(&memories, &stacks, calls, Codegen::Optimised);
+            let engine = engine(memories.clone(), &stacks, calls, Codegen::Optimised);
             engine.map_err(|error| refused(format!("{error:#}")))
         };
         let (sequential, concurrent) = (engine(Calls::Sequential)?, engine(Calls::Concurrent)?);
-        let baseline = self::engine(&memories, &stacks, Calls::Sequential, Codegen::Baseline)
+        let baseline = self::engine(memories.clone(), &stacks, Calls::Sequential, Codegen::Baseline)
             .inspect_err(|error| tracing::debug!(%error, "no component is compiled in one pass"))
             .ok();
         start_threads();
@@ -159,12 +161,13 @@ impl Engines {
         calls: Calls,
         functions: Arc<dyn CacheStore>,
     ) -> wasmtime::Result<Engine> {
-        engine(&self.memories, &self.stacks, calls, Codegen::Incremental(functions))
+        engine(self.memories.clone(), &self.stacks, calls, Codegen::Incremental(functions))
     }
 }
 
-fn engine(
-    memories: &Arc<Memories>,
+/// An engine whose guests get their memories from `memories`, and their stacks from `stacks`.
+pub(super) fn engine(
+    memories: Arc<dyn MemoryCreator>,
     stacks: &Arc<Stacks>,
     calls: Calls,
     codegen: Codegen,
@@ -177,7 +180,7 @@ fn engine(
     }
     config
         .allocation_strategy(InstanceAllocationStrategy::OnDemand)
-        .with_host_memory(memories.clone())
+        .with_host_memory(memories)
         .with_host_stack(stacks.clone())
         // The initial content of a memory is there when it is made; otherwise the engine writes it.
         .memory_init_cow(false)
