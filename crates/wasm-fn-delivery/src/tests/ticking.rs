@@ -139,30 +139,6 @@ async fn a_schedule_goes_on_where_it_was_when_the_node_stopped() {
     node.stop().await;
 }
 
-/// As when another node of a cluster holds it from now on.
-#[tokio::test]
-async fn no_tick_runs_twice_where_the_clock_is_an_hour_behind() {
-    let later = |seconds| NOON.saturating_add(std::time::Duration::from_secs(seconds));
-    let node = Node::in_folder(tempfile::tempdir().unwrap(), later(3600), schedule(Overlap::Skip)).await;
-    let ahead = node.next().await;
-    assert_eq!(ahead.header("ce-id"), "2026-11-30T13:00:00Z");
-    ahead.answer(200);
-    let folder = node.stop().await;
-    let node = Node::in_folder(folder, later(60), schedule(Overlap::Skip)).await;
-    for minute in 1..=60 {
-        node.set_time(60 * minute);
-        tokio::task::yield_now().await;
-        node.nothing_more();
-    }
-    node.set_time(3660);
-    let next = node.next().await;
-    assert_eq!(next.header("ce-id"), "2026-11-30T13:01:00Z");
-    next.answer(200);
-    node.idle("hello/live/nightly").await;
-    node.nothing_more();
-    node.stop().await;
-}
-
 #[tokio::test]
 async fn ticks_of_a_paused_schedule_do_not_run_later() {
     let node = Node::start(schedule(Overlap::Skip)).await;
