@@ -108,3 +108,20 @@ async fn first_version_of_a_large_component_is_compiled_by_one_node_for_all() {
     let counts = nodes.each_ref().map(|node| node.process().log().lines().filter(compiled).count());
     assert_eq!(counts, [1, 0, 0], "one node compiles, and the others take its code");
 }
+
+#[tokio::test]
+async fn node_that_joins_answers_as_soon_as_it_is_ready() {
+    let test = "node_that_joins_answers_as_soon_as_it_is_ready";
+    let Some(cluster) = Cluster::on_one(test).await else { return };
+    let [a] = cluster.nodes().await;
+    a.deploy_with("hello", "hello-v1", json!({})).await;
+    a.roll_out("hello-v2", json!({}), half(), held()).await;
+    let b = cluster.node("b").await;
+    patiently("a node that is ready", async {
+        while b.api(Method::GET, "/readyz", None).await.status != StatusCode::OK {}
+    })
+    .await;
+    b.has_state_of(&a).await;
+    // A canary that is not there yet sends nobody away.
+    b.canaries(20).await;
+}

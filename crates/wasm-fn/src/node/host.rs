@@ -143,7 +143,7 @@ impl Host for RuntimeHost {
     ) -> Hosted {
         let version = self.runtime.fresh_version(spec((function, stage, no), digest, config, secrets));
         let version = Hosted(version, LogStage::NONE);
-        tokio::spawn(load(version.clone()));
+        tokio::spawn(load(version.clone(), self.sharing.clone()));
         version
     }
 
@@ -159,10 +159,11 @@ impl Host for RuntimeHost {
     }
 
     async fn load(&self, version: &Hosted) {
-        load(version.clone()).await;
+        load(version.clone(), self.sharing.clone()).await;
     }
 
     async fn ready(&self, version: &Hosted) {
+        self.obtain(version.0.component()).await;
         // If it fails, the next call reports why.
         let _ = version.0.compile().await;
     }
@@ -216,8 +217,11 @@ fn spec(
     VersionSpec { function, stage, version, digest, config, secrets }
 }
 
-/// Loads `version`. If that fails, its next request reports why.
-async fn load(version: Hosted) {
+/// Loads `version`, whose component another node may have. If that fails, its next request reports why.
+async fn load(version: Hosted, sharing: Option<Arc<Sharing>>) {
+    if let Some(sharing) = sharing {
+        sharing.obtain(version.0.component()).await;
+    }
     if let Err(error) = version.0.load().await {
         tracing::warn!(version = %version.0.component(), %error, "version was not loaded in advance");
     }
