@@ -14,6 +14,9 @@
 mod delivery;
 mod deploy;
 mod event;
+#[cfg(test)]
+#[path = "../../../tests/fuzzing.rs"]
+mod fuzzing;
 mod push;
 mod queue;
 mod rate;

@@ -9,6 +9,9 @@
 //! panic, allocate more than a bounded text, or do work that grows with the number of functions.
 
 mod clash;
+#[cfg(test)]
+#[path = "../../../tests/fuzzing.rs"]
+mod fuzzing;
 mod key_skew;
 mod observer;
 mod paths;

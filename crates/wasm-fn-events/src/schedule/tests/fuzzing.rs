@@ -1,14 +1,12 @@
 //! Schedules of hostile deployers: each is refused, or its times come one after the other, in bounded work.
 
 use super::*;
-
-#[path = "../../../../../tests/fuzzing.rs"]
-mod engine;
+use crate::fuzzing;
 
 #[test]
 fn any_schedule_is_refused_or_goes_on() {
     let now = at("2026-02-28T23:59:59Z");
-    engine::fuzz("schedules", &engine::corpus("tests/corpus/schedules"), |case| {
+    fuzzing::fuzz("schedules", &fuzzing::corpus("tests/corpus/schedules"), |case| {
         let text = String::from_utf8_lossy(case);
         let (expression, rest) = text.split_once('\n').unwrap_or((&text, "UTC"));
         let Ok(zone) = rest.trim().parse::<Zone>() else { return };

@@ -1,15 +1,13 @@
 //! Webhooks of hostile senders, who know no secret: none is genuine.
 
 use super::*;
-
-#[path = "../../../../../tests/fuzzing.rs"]
-mod engine;
+use crate::fuzzing;
 
 #[test]
 fn no_request_is_genuine_without_the_secret() {
     let providers =
         ["github", "gitlab", "gitea", "stripe", "slack", "standard"].map(|name| name.parse().unwrap());
-    engine::fuzz("webhooks", &engine::corpus("tests/corpus/webhooks"), |case| {
+    fuzzing::fuzz("webhooks", &fuzzing::corpus("tests/corpus/webhooks"), |case| {
         let at = case.windows(2).position(|two| two == b"\n\n").unwrap_or(case.len());
         let (head, body) = case.split_at(at);
         let mut headers = HeaderMap::new();

@@ -1,16 +1,14 @@
 //! Cookies and queries of hostile clients: what is found is a part of what was sent, and the same each time.
 
 use super::*;
-
-#[path = "../../../../../tests/fuzzing.rs"]
-mod engine;
+use crate::fuzzing;
 
 #[test]
 fn attributes_of_any_request_are_found_or_not() {
     let sources =
         [Source::cookie("sid").unwrap(), Source::Query("sid".to_owned()), Source::Query("a b".to_owned())];
     let lookups = sources.map(|source| Lookup::new(&source).unwrap());
-    engine::fuzz("attributes of requests", &engine::corpus("tests/corpus/cookies"), |case| {
+    fuzzing::fuzz("attributes of requests", &fuzzing::corpus("tests/corpus/cookies"), |case| {
         let mut headers = HeaderMap::new();
         for line in case.split(|&byte| byte == b'\n') {
             if let Ok(line) = HeaderValue::from_bytes(line) {

@@ -4,9 +4,7 @@
 use wasm_fn_core::normal_path;
 
 use super::*;
-
-#[path = "../../../../../tests/fuzzing.rs"]
-mod engine;
+use crate::fuzzing;
 
 /// Whether `route` leads to `path` on `host`, which are in their normal form.
 fn leads(route: &Route, host: &str, path: &str) -> bool {
@@ -17,7 +15,7 @@ fn leads(route: &Route, host: &str, path: &str) -> bool {
 
 #[test]
 fn tables_of_any_routes_find_what_they_say() {
-    engine::fuzz("routes", &engine::corpus("tests/corpus/routes"), |case| {
+    fuzzing::fuzz("routes", &fuzzing::corpus("tests/corpus/routes"), |case| {
         let text = String::from_utf8_lossy(case);
         // Each line is a route, and a host and path that somebody asks for.
         let routes: Vec<Route> = text.lines().take(20).filter_map(|line| line.parse().ok()).collect();
