@@ -1,4 +1,5 @@
-//! What hostile clients say about themselves: none of it panics, and none is believed that nobody vouches for.
+//! What hostile clients say about themselves: none of it panics, and none is believed that
+//! nobody vouches for.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 

@@ -1,4 +1,5 @@
-//! Sticky keys, weights, egress rules and networks of hostile deployers: each is refused, or has one spelling.
+//! Sticky keys, weights, egress rules and networks of hostile deployers: each is refused, or has
+//! one spelling.
 
 use std::{fmt::Display, str::FromStr};
 
