@@ -92,9 +92,12 @@ impl Bucket {
     /// it sees that it is wanted.
     pub(crate) async fn put(&self, api: &Api, digest: Digest, path: &Path) -> Result<(), ComponentError> {
         let name = digest.to_string();
+        let mut overtaken = None;
         for _ in 0..TRIES {
             let found = self.find(api, &name).await?;
             let said = match &found.info {
+                // Somebody else has said so since this began.
+                Some(_) if overtaken.is_some_and(|before| found.sequence > before) => return Ok(()),
                 Some(info) => {
                     let said = self.say(api, info, found.sequence).await;
                     said.map_err(ComponentError::unanswered)?
@@ -103,7 +106,7 @@ impl Bucket {
             };
             match said {
                 Ok(()) => return Ok(()),
-                Err(error) if is_overtaken(&error) => {}
+                Err(error) if is_overtaken(&error) => overtaken = Some(found.sequence),
                 Err(error) => return Err(ComponentError::refused(&error, size(found.info.as_ref()))),
             }
         }

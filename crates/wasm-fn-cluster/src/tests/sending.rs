@@ -127,6 +127,12 @@ async fn components_are_kept_by_their_digest() {
         assert!(std::fs::read(&got).unwrap() == std::fs::read(&path).unwrap(), "{bytes} bytes");
         assert!(b.contains(digest).await.unwrap());
     }
+    // However many say at the same time that it is there, none of them fails.
+    let (path, digest) = file(folder.path(), 1);
+    let puts = (0..40).map(|number| if number % 2 == 0 { &a } else { &b }.put(digest, &path));
+    for put in futures_util::future::join_all(puts).await {
+        put.unwrap();
+    }
     // What has other bytes than its digest is not put.
     let (path, digest) = file(folder.path(), 5);
     let other = Digest([7; 32]);
