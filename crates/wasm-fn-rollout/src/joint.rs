@@ -147,8 +147,16 @@ impl Joint {
     pub const FIRST_ROUND: u64 = 1;
 
     /// Collects evidence for `gate`, whose scope is [`Joint`](crate::GateScope::Joint), at `place` of the
-    /// plan, on the node `name`. `instance` is a random number of this life of the node.
-    pub fn new(gate: Gate, place: u32, name: NodeName, instance: u64, now: Instant) -> Self {
+    /// plan, by cohort or not, on the node `name`. `instance` is a random number of this life of the node.
+    pub fn new(
+        mut gate: Gate,
+        place: u32,
+        by_cohort: bool,
+        name: NodeName,
+        instance: u64,
+        now: Instant,
+    ) -> Self {
+        gate.set_by_cohort(by_cohort);
         Self {
             gate,
             name,

@@ -117,13 +117,15 @@ impl Analysis {
         let mut all = resumed.unwrap_or(fresh);
         know(&mut own, tallies.base.traps());
         know(&mut all, tallies.base.traps());
-        let place = number(rollout.phase.place().unwrap_or(Place::Watch));
+        let place = rollout.phase.place().unwrap_or(Place::Watch);
+        let by_cohort = rollout.spec.plan().is_by_cohort(place);
+        let place = number(place);
         let now = crate::clock::instant();
         // Evidence that begins anew counts as that of another life of the node.
         let instance = rand::random();
         let wake = Arc::new(Wake { node: Arc::clone(&node.wake), is_due: AtomicBool::new(true) });
         let joined = Joined {
-            joint: Mutex::new(Joint::new(all, place, node.name.clone(), instance, now)),
+            joint: Mutex::new(Joint::new(all, place, by_cohort, node.name.clone(), instance, now)),
             wake: Arc::clone(&wake),
             peers: Arc::clone(&node.peers),
             leads: AtomicBool::new(false),

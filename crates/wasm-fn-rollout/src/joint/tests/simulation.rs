@@ -140,7 +140,7 @@ impl Node {
         let wake = Arc::clone(&woken);
         let feed = Feed::new(gate(scene.alpha, GateScope::Own), stretch(scene.share), Thresholds::default())
             .telling(Joint::FIRST_ROUND, 1, Box::new(move || wake.store(true, Relaxed)));
-        let joint = Joint::new(gate(scene.alpha, GateScope::Joint), 1, name(at), at as u64, start());
+        let joint = Joint::new(gate(scene.alpha, GateScope::Joint), 1, false, name(at), at as u64, start());
         Self { feed, joint, woken, withheld: false, turns_us: 0 }
     }
 }

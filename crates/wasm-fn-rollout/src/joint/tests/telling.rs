@@ -29,15 +29,19 @@ impl Node {
     }
 
     fn of_life(number: usize, instance: u64) -> Self {
+        Self::begun(number, instance, false)
+    }
+
+    /// One whose step is decided by the cohort, if `by_cohort` is set.
+    fn begun(number: usize, instance: u64, by_cohort: bool) -> Self {
         let gate = |scope| {
             Gate::scoped(GateSpec::default(), 1, Baseline::Concurrent(Box::default()), scope).unwrap()
         };
         let share = Weight::from_basis_points(1_000).unwrap();
-        let stretch =
-            Stretch { no: 1, share, baseline_share: Weight::ZERO, begins_step: false, by_cohort: false };
+        let stretch = Stretch { no: 1, share, baseline_share: Weight::ZERO, begins_step: false, by_cohort };
         let feed = Feed::new(gate(GateScope::Own), stretch, Thresholds::default());
         let feed = feed.telling(Joint::FIRST_ROUND, 1, Box::new(|| {}));
-        let joint = Joint::new(gate(GateScope::Joint), 1, name(number), instance, start());
+        let joint = Joint::new(gate(GateScope::Joint), 1, by_cohort, name(number), instance, start());
         Self { feed, joint, said: Vec::new(), at: number }
     }
 
@@ -95,6 +99,23 @@ fn all_nodes_have_the_evidence_of_all() {
         assert_eq!(node.failures_and_requests(), (1, 2));
         let nodes: Vec<_> = node.joint.nodes().map(|it| (it.canary.requests, it.stable.requests)).collect();
         assert_eq!(nodes, [(1, 0), (1, 1)]);
+    }
+}
+
+#[test]
+fn step_by_cohort_waits_for_the_cohort_from_the_first_round_on() {
+    let (mut one, mut other) = (Node::begun(1, 1, true), Node::begun(2, 2, true));
+    let now = exchange(&mut one, &mut other, 0);
+    for user in 0..100 {
+        one.request(Arm::Canary, Outcome::Success, Some(user), now);
+        other.request(Arm::Stable, Outcome::Success, Some(user), now);
+    }
+    other.request(Arm::Cohort, Outcome::Success, Some(200), now);
+    exchange(&mut one, &mut other, now);
+    for node in [&one, &other] {
+        let verdict = node.joint.verdict(1, true);
+        let Verdict::Wait(waiting) = &verdict else { panic!("{verdict:?}") };
+        assert!(waiting.by_cohort && waiting.canary == 1, "{waiting:?}");
     }
 }
 
