@@ -1,8 +1,8 @@
 //! How soon a cluster does what it has to. An ordinary run is short, and bounds the times generously.
 //!
 //! `WASM_FN_TEST_ABORTS`, `WASM_FN_TEST_FUNCTIONS` and `WASM_FN_TEST_COMPONENT_KIB` set how much there is;
-//! `WASM_FN_TEST_COMPONENT` names a file to take in the place of one that is made. The times are printed. Figures
-//! worth noting come from a build that is optimised:
+//! `WASM_FN_TEST_COMPONENT` names a file to take in the place of one that is made. The times are printed.
+//! Figures worth noting come from a build that is optimised:
 //!
 //! ```console
 //! $ WASM_FN_TEST_ABORTS=1000 cargo test --workspace --profile quick --test end-to-end clustered::figures \
