@@ -19,7 +19,7 @@ pub fn run(root: &Path, minutes: u64, seed: u64) -> Result<()> {
     command.args(["test", "--quiet", "--profile", "quick", "--package", "wasm-fn-runtime", "--lib"]);
     command.args(["--features", "wasm-smith", "--"]);
     command.args(["--exact", TEST, "--nocapture"]);
-    command.env("WASM_FN_FUZZ_SECONDS", minutes.saturating_mul(60).to_string());
+    command.env("WASM_FN_LINKING_SECONDS", minutes.saturating_mul(60).to_string());
     command.env("WASM_FN_TEST_SEED", seed.to_string());
     run_command(command.current_dir(root))
 }

@@ -1,6 +1,6 @@
 //! Runs components of random shapes in every form. They follow from `WASM_FN_TEST_SEED`, by default 1.
 //!
-//! An ordinary run takes some hundred, or as many as fit in `WASM_FN_FUZZ_SECONDS`. `WASM_FN_FUZZ_CASE` runs
+//! An ordinary run takes some hundred, or as many as fit in `WASM_FN_LINKING_SECONDS`. `WASM_FN_FUZZ_CASE` runs
 //! one, and prints its text. What is found becomes a test in `found.rs`.
 
 #![expect(clippy::disallowed_methods, reason = "the time bounds a run, and decides nothing in it")]
@@ -48,7 +48,7 @@ fn setting(name: &str) -> Option<u64> {
 #[test]
 fn components_of_all_shapes_do_the_same_in_every_form() {
     let seed = setting("WASM_FN_TEST_SEED").unwrap_or(1);
-    let seconds = setting("WASM_FN_FUZZ_SECONDS").map(Duration::from_secs);
+    let seconds = setting("WASM_FN_LINKING_SECONDS").map(Duration::from_secs);
     let only = setting("WASM_FN_FUZZ_CASE");
     let (begun, time, forms) = (Instant::now(), seconds.unwrap_or(TIME), Forms::new(MEMORY_BYTES_MAX));
     let mut counts: BTreeMap<&str, Count> = BTreeMap::new();
