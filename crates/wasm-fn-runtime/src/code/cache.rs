@@ -284,7 +284,8 @@ impl CodeCache {
                     // Nobody may be waiting for it.
                     let _ = tell.send(());
                     let compiled = codes.compile(digest, whom, progress).await;
-                    let failed = compiled.as_ref().err().filter(|error| !error.is_busy()).cloned();
+                    let lasts = |error: &&PrepareError| !error.is_busy() && !error.is_missing();
+                    let failed = compiled.as_ref().err().filter(lasts).cloned();
                     underway.0.loading().failed = failed.map(|error| (now, error));
                     compiled?
                 }
