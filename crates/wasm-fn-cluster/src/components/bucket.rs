@@ -17,6 +17,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::{
     fs::File,
     io::{AsyncReadExt as _, AsyncWriteExt as _},
+    time::Instant,
 };
 use wasm_fn_core::Digest;
 
@@ -35,8 +36,8 @@ const CHUNKS_AT_ONCE: u64 = 8;
 /// Longest time for each answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How often a component is put when others write it at the same time.
-const TRIES: u32 = 8;
+/// How long to wait for others who write a component at the same time.
+const AGAIN: Duration = Duration::from_millis(20);
 
 /// The header by which a message replaces all before it with its subject.
 const ROLLUP: (&str, &str) = ("Nats-Rollup", "sub");
@@ -92,8 +93,8 @@ impl Bucket {
     /// it sees that it is wanted.
     pub(crate) async fn put(&self, api: &Api, digest: Digest, path: &Path) -> Result<(), ComponentError> {
         let name = digest.to_string();
-        let mut overtaken = None;
-        for _ in 0..TRIES {
+        let (until, mut overtaken) = (Instant::now() + PATIENCE, None);
+        while Instant::now() < until {
             let found = self.find(api, &name).await?;
             let said = match &found.info {
                 // Somebody else has said so since this began.
@@ -106,7 +107,11 @@ impl Bucket {
             };
             match said {
                 Ok(()) => return Ok(()),
-                Err(error) if is_overtaken(&error) => overtaken = Some(found.sequence),
+                Err(error) if is_overtaken(&error) => {
+                    // What they write may take a while to be there.
+                    overtaken = Some(found.sequence);
+                    tokio::time::sleep(AGAIN).await;
+                }
                 Err(error) => return Err(ComponentError::refused(&error, size(found.info.as_ref()))),
             }
         }

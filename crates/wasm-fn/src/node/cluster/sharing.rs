@@ -3,13 +3,14 @@
 //!
 //! This part knows which component is wanted, and not by which rollout, nor what is in it.
 
+mod words;
+
 use std::{
-    collections::{BTreeMap, BTreeSet, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet, btree_map::Entry},
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
 
-use serde::{Deserialize, Serialize};
 use tokio::{
     sync::{Notify, Semaphore},
     time::Instant,
@@ -22,6 +23,7 @@ use wasm_fn_core::{Digest, NodeName, Revision, Weight};
 use wasm_fn_runtime::{NativeCode, Runtime};
 use wasm_fn_store::Blobs;
 
+use self::words::{NodeWord, SharedCode, read, write};
 use super::{
     super::host::NodeControl,
     peers::{ClusterPeers, Topic},
@@ -52,62 +54,39 @@ const AT_ONCE: usize = 2;
 /// How long changes are gathered before components are looked for.
 const GATHER: Duration = Duration::from_millis(100);
 
-/// The format of words that this program tells, and the newest that it hears.
-const FORMAT: u64 = 1;
-
-/// A word as it travels. One without a format is of the first.
-#[derive(Serialize, Deserialize)]
-struct Wire {
-    #[serde(default = "first_format")]
-    format: u64,
-    #[serde(flatten)]
-    word: NodeWord,
-}
-
-/// What every format has.
-#[derive(Deserialize)]
-struct AnyFormat {
-    #[serde(default = "first_format")]
-    format: u64,
-}
-
-fn first_format() -> u64 {
-    1
-}
-
-/// What nodes tell each other. A word that a node does not know is of a newer release.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "word", rename_all = "kebab-case")]
-enum NodeWord {
-    /// The component is about to be asked for: whoever hears it gets it meanwhile.
-    Offered { component: String },
-    /// Whoever hears it gets the component, takes its native code or compiles it, and says so.
-    Prepare {
-        component: String,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        code: Option<SharedCode>,
-    },
-    /// The component can be called on this node.
-    Prepared { component: String },
-    /// The component cannot be called on this node.
-    Refused { component: String, reason: String },
-    /// The node that has this name is to end.
-    Drain { node: String },
-}
-
-/// Native code that a node has put where every node finds it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct SharedCode {
-    /// The name of its file, which tells for which engine and processor it is.
-    name: String,
-    /// The keyed hash by which it is verified.
-    mac: String,
-    /// The SHA-256 under which it is found.
-    sha256: String,
-}
-
 /// What another node answered about a component.
 type Answer = Result<(), String>;
+
+/// The answers to a question about a component, which several deployments may have asked.
+#[derive(Default)]
+struct Asked {
+    deployments: usize,
+    answers: BTreeMap<NodeName, Answer>,
+}
+
+/// A question of one deployment, which is open until this is dropped.
+struct Question<'a> {
+    sharing: &'a Sharing,
+    component: Digest,
+}
+
+impl<'a> Question<'a> {
+    fn ask(sharing: &'a Sharing, component: Digest) -> Self {
+        sharing.open().entry(component).or_default().deployments += 1;
+        Self { sharing, component }
+    }
+}
+
+impl Drop for Question<'_> {
+    fn drop(&mut self) {
+        if let Entry::Occupied(mut asked) = self.sharing.open().entry(self.component) {
+            asked.get_mut().deployments -= 1;
+            if asked.get().deployments == 0 {
+                asked.remove();
+            }
+        }
+    }
+}
 
 /// Shares the components of a node with the others.
 pub(crate) struct Sharing {
@@ -115,7 +94,7 @@ pub(crate) struct Sharing {
     runtime: Arc<Runtime>,
     blobs: Arc<Blobs>,
     /// The answers to the questions that are open.
-    open: Mutex<BTreeMap<Digest, BTreeMap<NodeName, Answer>>>,
+    open: Mutex<BTreeMap<Digest, Asked>>,
     answered: Notify,
     /// Components that are prepared for others at the moment.
     underway: Mutex<BTreeSet<Digest>>,
@@ -173,9 +152,9 @@ impl Sharing {
             return Ok(());
         }
         let code = self.share_code(component).await;
-        self.open().insert(component, BTreeMap::new());
+        let question = Question::ask(self, component);
         let asked = self.ask_all(component, share, code.as_ref()).await;
-        self.open().remove(&component);
+        drop(question);
         // It was for the nodes that were asked. One that comes later compiles. While some may be at it, it
         // stays, until it is collected.
         if asked.as_ref().is_ok_and(|unready| *unready > 0) {
@@ -227,7 +206,7 @@ impl Sharing {
                 let open = self.open();
                 let answers = open.get(&component);
                 for node in alive {
-                    match answers.and_then(|answers| answers.get(&node)) {
+                    match answers.and_then(|asked| asked.answers.get(&node)) {
                         Some(Ok(())) => {}
                         Some(Err(reason)) => refused.push((node, reason.clone())),
                         None => missing.push(node),
@@ -444,7 +423,7 @@ impl Sharing {
     /// Notes an answer to a question of this node.
     fn answer(&self, component: &str, from: &NodeName, answer: Answer) {
         let Ok(component) = component.parse::<Digest>() else { return };
-        if let Some(answers) = self.open().get_mut(&component)
+        if let Some(Asked { answers, .. }) = self.open().get_mut(&component)
             && (answers.len() < NODES_MAX || answers.contains_key(from))
         {
             answers.insert(from.clone(), answer);
@@ -452,7 +431,7 @@ impl Sharing {
         }
     }
 
-    fn open(&self) -> MutexGuard<'_, BTreeMap<Digest, BTreeMap<NodeName, Answer>>> {
+    fn open(&self) -> MutexGuard<'_, BTreeMap<Digest, Asked>> {
         // Nothing panics while holding the lock.
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -461,21 +440,6 @@ impl Sharing {
         // Nothing panics while holding the lock.
         self.underway.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn write(word: &NodeWord) -> Vec<u8> {
-    let wire = Wire { format: FORMAT, word: word.clone() };
-    serde_json::to_vec(&wire).expect("a word has text keys and no fractions")
-}
-
-fn read(body: &[u8]) -> Result<NodeWord, String> {
-    let unreadable = |error: serde_json::Error| format!("it cannot be read: {error}");
-    let AnyFormat { format } = serde_json::from_slice(body).map_err(unreadable)?;
-    if format > FORMAT {
-        return Err(format!("it has format {format}, expected at most {FORMAT}"));
-    }
-    let Wire { word, .. } = serde_json::from_slice(body).map_err(unreadable)?;
-    Ok(word)
 }
 
 /// Takes what other nodes tell, until the node is gone.
@@ -543,39 +507,6 @@ fn rejection(message: String, help: &str) -> Rejection {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// Words as this format has been written; another release may hear them, or may have told them.
-    const WRITTEN: &str = include_str!("../../../formats/1/words");
-
-    #[test]
-    fn words_of_this_format_are_written_and_heard_as_ever() {
-        let component = "0".repeat(64);
-        let (name, mac, sha256) = ("engine".to_owned(), "1".repeat(64), "2".repeat(64));
-        let code = Some(SharedCode { name, mac, sha256 });
-        let words = [
-            NodeWord::Offered { component: component.clone() },
-            NodeWord::Prepare { component: component.clone(), code },
-            NodeWord::Prepare { component: component.clone(), code: None },
-            NodeWord::Prepared { component: component.clone() },
-            NodeWord::Refused { component, reason: "no memory".to_owned() },
-            NodeWord::Drain { node: "b".to_owned() },
-        ];
-        for (word, line) in words.iter().zip(WRITTEN.lines()) {
-            assert_eq!(String::from_utf8(write(word)).unwrap(), line);
-            assert_eq!(read(line.as_bytes()).as_ref(), Ok(word));
-            // A later release that keeps the format may say more, and the first one said no format.
-            let more = line.replacen('{', "{\"later\":[1],", 1);
-            let less = line.replacen("\"format\":1,", "", 1);
-            assert_eq!(
-                (read(more.as_bytes()).as_ref(), read(less.as_bytes()).as_ref()),
-                (Ok(word), Ok(word))
-            );
-        }
-        assert_eq!(WRITTEN.lines().count(), words.len());
-        let newer = r#"{"format":2,"word":"drain","node":"b"}"#;
-        assert_eq!(read(newer.as_bytes()), Err("it has format 2, expected at most 1".to_owned()));
-        assert!(read(br#"{"format":1,"word":"later"}"#).is_err());
-    }
 
     #[test]
     fn share_of_the_nodes_is_reached_with_this_one() {
