@@ -1,7 +1,7 @@
 //! Runs components of random shapes in every form. They follow from `WASM_FN_TEST_SEED`, by default 1.
 //!
-//! An ordinary run takes some hundred, or as many as fit in `WASM_FN_LINKING_SECONDS`. `WASM_FN_FUZZ_CASE` runs
-//! one, and prints its text. What is found becomes a test in `found.rs`.
+//! An ordinary run takes some hundred, or as many as fit in `WASM_FN_LINKING_SECONDS`. `WASM_FN_FUZZ_CASE`
+//! runs one, and prints its text. What is found becomes a test in `found.rs`.
 
 #![expect(clippy::disallowed_methods, reason = "the time bounds a run, and decides nothing in it")]
 
