@@ -1,8 +1,6 @@
 //! Deployments in a cluster: a component is sent once, whichever node is asked, and compiled once, and a
 //! version may get traffic before every node is ready.
 
-use std::time::Duration;
-
 use http::{Method, StatusCode};
 use rustix::process::Signal;
 use serde_json::json;
@@ -109,19 +107,4 @@ async fn first_version_of_a_large_component_is_compiled_by_one_node_for_all() {
     let compiled = |line: &&str| line.contains("component was compiled") && line.contains(&component);
     let counts = nodes.each_ref().map(|node| node.process().log().lines().filter(compiled).count());
     assert_eq!(counts, [1, 0, 0], "one node compiles, and the others take its code");
-}
-
-#[tokio::test]
-async fn node_that_joins_answers_as_soon_as_it_has_the_component() {
-    /// Less than for what the node remembers a component that cannot be compiled.
-    const SOON: Duration = Duration::from_secs(8);
-    let test = "node_that_joins_answers_as_soon_as_it_has_the_component";
-    let Some(cluster) = Cluster::on_one(test).await else { return };
-    let [a] = cluster.nodes().await;
-    a.deploy_with("hello", "hello-v1", json!({})).await;
-    a.roll_out("hello-v2", json!({}), half(), held()).await;
-    let b = cluster.node("b").await;
-    b.has_state_of(&a).await;
-    let answers = async { while b.http.get("/hello").await.status != StatusCode::OK {} };
-    assert!(tokio::time::timeout(SOON, answers).await.is_ok(), "it has what it needs");
 }

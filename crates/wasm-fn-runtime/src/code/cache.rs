@@ -284,8 +284,7 @@ impl CodeCache {
                     // Nobody may be waiting for it.
                     let _ = tell.send(());
                     let compiled = codes.compile(digest, whom, progress).await;
-                    let lasts = |error: &&PrepareError| !error.is_busy() && !error.is_missing();
-                    let failed = compiled.as_ref().err().filter(lasts).cloned();
+                    let failed = compiled.as_ref().err().filter(|error| !error.is_busy()).cloned();
                     underway.0.loading().failed = failed.map(|error| (now, error));
                     compiled?
                 }

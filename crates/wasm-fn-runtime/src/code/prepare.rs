@@ -132,11 +132,6 @@ impl PrepareError {
         Self::Link { reason }
     }
 
-    /// Whether the component is not there, so that an attempt costs nothing, and succeeds once it is.
-    pub(super) fn is_missing(&self) -> bool {
-        matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
-    }
-
     /// Whether a later attempt can succeed.
     pub fn is_busy(&self) -> bool {
         matches!(self, Self::Busy { .. })
